@@ -1,0 +1,5 @@
+"""``python -m limner`` is the command ``limner``."""
+
+from limner.cli import main
+
+main()

@@ -1,0 +1,162 @@
+"""A trained generator: load it, sample from it, walk between its pictures. No training code is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from limner import imaging, noise, rundir
+from limner.errors import InputError
+from limner.networks import build, place
+from limner.recipe import Recipe
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMAT = "limner-generator-1"
+BATCH = 64
+
+
+class TrainedGenerator:
+    """A generator that is ready to draw. Picture number ``seed`` is the same for ever, on every machine.
+
+    Args:
+        network: latents [B, Z] to images [B, C, H, W] in [-1, 1], in eval mode.
+        recipe: the resolved recipe it was trained by.
+        images: how many real images it had seen.
+        name: what to call it.
+    """
+
+    def __init__(self, network: nn.Module, recipe: Recipe, images: int, name: str) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.recipe, self.images, self.name = recipe, images, name
+        first = next(network.parameters())
+        self._device, self._dtype = first.device, first.dtype
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures."""
+        image = self.recipe.image
+        assert image.width is not None and image.height is not None
+        return image.width, image.height
+
+    @property
+    def latent(self) -> int:
+        """Length of a latent vector."""
+        return self.recipe.network.latent
+
+    def latents(self, seeds: Int[np.ndarray, " b"] | Sequence[int]) -> Float[np.ndarray, "b z"]:
+        """The latent vector of each seed (0 to 2**64 - 1)."""
+        return noise.sample_latents(np.asarray(seeds, dtype=np.uint64), self.latent)
+
+    @torch.inference_mode()
+    def draw(self, latents: Float[np.ndarray, "b z"]) -> imaging.Batch:
+        """Pictures from latents, as uint8 [B, H, W, C]."""
+        parts = []
+        for start in range(0, len(latents), BATCH):
+            z: Tensor = torch.from_numpy(np.ascontiguousarray(latents[start : start + BATCH]))
+            images = self.network(z.to(self._device, self._dtype))
+            parts.append(imaging.to_uint8(images.float().cpu().numpy()))
+        return np.concatenate(parts)
+
+    def sample(self, count: int, seed: int = 0) -> list[Image]:
+        """``count`` new pictures: those of seeds ``seed``, ``seed + 1``, and so on (L, RGB or RGBA).
+
+        Raises:
+            ValueError: ``count`` is under 1.
+        """
+        if count < 1:
+            raise ValueError(f"count = {count}: must be at least 1")
+        pixels = self.draw(self.latents(np.arange(count, dtype=np.uint64) + np.uint64(seed)))
+        return [imaging.to_image(picture) for picture in pixels]
+
+    def interpolate(self, seeds: Sequence[int], steps: int = 30, loop: bool = True) -> list[Image]:
+        """Pictures on the way from seed to seed (see :func:`walk`).
+
+        Args:
+            seeds: two or more.
+            steps: pictures from one seed to the next.
+            loop: go back to the first one at the end.
+        """
+        return [imaging.to_image(picture) for picture in self.draw(walk(self.latents(seeds), steps, loop))]
+
+
+def walk(keys: Float[np.ndarray, "k z"], steps: int, loop: bool = True) -> Float[np.ndarray, "n z"]:
+    """Latents on great arcs from key to key; in a loop the last arc ends just before the first key.
+
+    Straight lines would pass near the middle, where a normal vector hardly ever lies (White 2016, "Sampling generative
+    networks"); the arcs keep the length typical.
+
+    Args:
+        keys: two or more latent vectors.
+        steps: vectors for each arc, its first key included.
+        loop: return to the first key; else the walk ends on the last.
+
+    Raises:
+        ValueError: fewer than two keys, or no steps.
+    """
+    if len(keys) < 2 or steps < 1:
+        raise ValueError("a walk needs two seeds or more, and at least one step between them")
+    ends = np.roll(keys, -1, axis=0) if loop else keys[1:]
+    share = np.arange(steps) / steps
+    arcs = [slerp(start, end, share) for start, end in zip(keys, ends, strict=False)]
+    return np.concatenate(arcs if loop else [*arcs, keys[-1:]]).astype(np.float32)
+
+
+def slerp(
+    start: Float[np.ndarray, " z"], end: Float[np.ndarray, " z"], share: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "n z"]:
+    """Spherical linear interpolation (Shoemake 1985), with the length going linearly from one to the other."""
+    lengths = float(np.linalg.norm(start)), float(np.linalg.norm(end))
+    a, b = start.astype(np.float64) / lengths[0], end.astype(np.float64) / lengths[1]
+    angle = np.arccos(np.clip(a @ b, -1.0, 1.0))
+    part = share[:, None]
+    if np.sin(angle) < 1e-6:  # the same direction, or opposite ones: no arc is better than the line
+        straight: np.ndarray = start + part * (end - start)
+        return straight
+    direction = (np.sin((1 - part) * angle) * a + np.sin(part * angle) * b) / np.sin(angle)
+    arc: np.ndarray = direction * (lengths[0] * (1 - part) + lengths[1] * part)
+    return arc
+
+
+def load(path: str | Path, device: str = "cpu") -> TrainedGenerator:
+    """A generator from a run directory (its newest checkpoint), a checkpoint, or a ``.safetensors`` file.
+
+    Raises:
+        InputError: there is none, or the file is damaged or of another program.
+    """
+    given = Path(path)
+    if given.is_dir():
+        if not (given / rundir.GENERATOR).is_file():
+            given = rundir.RunDir.open(given).newest_checkpoint()[1]
+        file = given / rundir.GENERATOR
+    else:
+        file = given
+    if not file.is_file():
+        raise InputError(f"{path}: no such run directory or generator file")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            description = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{file}: is not a readable safetensors file ({error})") from None
+    if description.get("format") != FORMAT:
+        raise InputError(f"{file}: is not a generator of Limner's (its format is {description.get('format')!r})")
+    recipe = Recipe.from_toml(description.get("recipe", ""), str(file))
+    image = recipe.image
+    if image.width is None or image.height is None or image.channels is None:
+        raise InputError(f"{file}: its recipe does not say the size of its pictures")
+    network, _ = build(recipe, width=image.width, height=image.height, channels=image.channels)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{file}: its weights do not fit its recipe ({str(error).splitlines()[0]})") from None
+    place(network, torch.device(device), torch.float32)
+    return TrainedGenerator(network, recipe, int(description.get("images", 0)), description.get("data", file.stem))

@@ -1,0 +1,58 @@
+"""Pairs of networks. A family knows nothing of losses, optimizers or data."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from limner.networks.layers import initialise
+from limner.noise import Stream, derived_seed
+from limner.recipe import Player, Recipe
+from limner.tables import NETWORKS
+
+__all__ = ["build", "place"]
+
+
+def place(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Move a network, in channels_last: the order in which images are kept, and in which convolutions are fastest."""
+    moved: nn.Module = network.to(device, dtype)
+    return moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def build(recipe: Recipe, *, width: int, height: int, channels: int, classes: int = 0) -> tuple[nn.Module, nn.Module]:
+    """The pair that a recipe describes, with its initial weights.
+
+    The weights follow from ``recipe.training.seed`` alone; torch's global generator is left as it was.
+
+    Args:
+        recipe: a checked recipe.
+        width, height: size of the images in pixels, 8 to 1024.
+        channels: 1, 3 or 4.
+        classes: 0; how many classes the pair is conditioned on.
+
+    Returns:
+        generator ([B, Z] -> [B, C, H, W] in [-1, 1]) and discriminator ([B, C, H, W] -> [B] logits).
+
+    Raises:
+        ValueError: the family cannot make such images.
+    """
+    family = NETWORKS[recipe.network.family]
+    if classes:
+        raise ValueError(f"the {recipe.network.family} family has no classes")
+    module = family.load()
+    shape = {"width_px": width, "height_px": height, "channels": channels}
+
+    def fields(section: str, player: Player) -> dict[str, object]:
+        accepted = (name.split(".") for name in family.fields)
+        return {field: getattr(player, field) for owner, field in accepted if owner == section}
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(recipe.training.seed, Stream.INIT, 0))
+        generator: nn.Module = module.Generator(
+            latent=recipe.network.latent, **shape, **fields("generator", recipe.generator)
+        )
+        initialise(generator, recipe.network.init_std)
+        torch.manual_seed(derived_seed(recipe.training.seed, Stream.INIT, 1))
+        discriminator: nn.Module = module.Discriminator(**shape, **fields("discriminator", recipe.discriminator))
+        initialise(discriminator, recipe.network.init_std)
+    return generator, discriminator

@@ -1,0 +1,272 @@
+"""The run directory: names, atomic writes, checkpoints, discovery. Nothing else writes into it by itself.
+
+A file appears whole or not at all: it is written under a temporary name, synced, and renamed. Everything is safetensors,
+JSON, TOML or an image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from limner.errors import InputError, LimnerError
+from limner.recipe import Recipe
+
+RECIPE = "recipe.toml"
+DATA = "data.json"
+ENVIRONMENT = "environment.json"
+LOG = "log.jsonl"
+EVENTS = "events.jsonl"
+SAMPLES = "samples"
+CHECKPOINTS = "checkpoints"
+GENERATOR = "generator.safetensors"
+TRAINING = "training.safetensors"
+STATE = "state.json"
+
+_TEMPORARY = ".tmp-"
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole or not at all, and is on the disk when this returns.
+
+    Raises:
+        LimnerError: it cannot be written; what was there before is still there.
+    """
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise LimnerError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _sync_directory(path: Path) -> None:
+    """Make renames inside a directory durable (a no-op where directories cannot be opened)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def image_number(images: int) -> str:
+    """The name of something made after so many images: nine digits, so that names sort."""
+    return f"{images:09d}"
+
+
+class RunDir:
+    """One training's directory. Make one with :meth:`create`, or :meth:`open` one that is there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def check(cls, runs: Path, name: str | None) -> None:
+        """Find out before the work begins whether :meth:`create` will succeed; leaves nothing behind.
+
+        Raises:
+            InputError: see :meth:`create`.
+        """
+        made = [path for path in (runs, *runs.parents) if not path.exists()]
+        probe = cls.create(runs, name, f"{_TEMPORARY}{os.getpid()}")
+        shutil.rmtree(probe.path)
+        for path in made:
+            path.rmdir()
+
+    @classmethod
+    def create(cls, runs: Path, name: str | None, default_name: str) -> RunDir:
+        """A new, empty run directory.
+
+        Args:
+            runs: where runs lie; made when missing.
+            name: what the user asked for: refused when it exists.
+            default_name: otherwise this, or with -2, -3, ... the first that is free.
+
+        Raises:
+            InputError: the name is taken or no name for a directory, or the place cannot be written.
+        """
+        if (name is not None and not re.fullmatch(r"[^/\\\0\n]{1,200}", name)) or name in (".", ".."):
+            raise InputError(f"--name {name}: must be a plain name for a directory")
+        number = 1
+        while True:
+            path = runs / (name or (default_name if number == 1 else f"{default_name}-{number}"))
+            try:
+                runs.mkdir(parents=True, exist_ok=True)
+                path.mkdir()
+                (path / SAMPLES).mkdir()
+                (path / CHECKPOINTS).mkdir()
+                return cls(path)
+            except FileExistsError:
+                if not runs.is_dir():
+                    raise InputError(f"--runs {runs}: is a file, not a directory") from None
+                if name is not None:
+                    raise InputError(
+                        f"--name {name}: {path} exists already; choose another name, or go on with"
+                        f" 'limner resume {path}'"
+                    ) from None
+                number += 1
+            except OSError as error:
+                raise InputError(f"--runs {runs}: cannot be written ({error.strerror or error})") from None
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDir:
+        """A run directory that is there.
+
+        Raises:
+            InputError: it is none.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise InputError(f"{path}: no such run directory")
+        if not (path / RECIPE).is_file():
+            raise InputError(f"{path}: is not a run directory (it has no {RECIPE})")
+        return cls(path)
+
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return Recipe.from_toml(self._read(RECIPE).decode(errors="replace"), str(self.path / RECIPE))
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """A JSON file's object.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        try:
+            content = json.loads(self._read(name))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{self.path / name}: is damaged ({error})") from None
+        if not isinstance(content, dict):
+            raise InputError(f"{self.path / name}: is damaged (no JSON object)")
+        return content
+
+    def write(self, name: str, content: bytes | str | Mapping[str, Any]) -> Path:
+        """Write one file (text, bytes, or an object as JSON); returns its path."""
+        if isinstance(content, Mapping):
+            content = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        path = self.path / name
+        atomic_write(path, content.encode() if isinstance(content, str) else content)
+        return path
+
+    def append(self, name: str, record: Mapping[str, Any]) -> None:
+        """Add one line to a log.
+
+        Raises:
+            LimnerError: it cannot be written.
+        """
+        try:
+            with (self.path / name).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise LimnerError(f"{self.path / name}: cannot be written ({error.strerror or error})") from error
+
+    def records(self, name: str) -> Iterator[dict[str, Any]]:
+        """The lines of a log; a torn last line is passed over."""
+        path = self.path / name
+        if not path.is_file():
+            return
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                try:
+                    record = json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+                if isinstance(record, dict):
+                    yield record
+
+    def rewind(self, images: int) -> None:
+        """Forget what was logged and drawn after so many images (a resumed training writes it again)."""
+        kept = [record for record in self.records(LOG) if record.get("images", 0) <= images]
+        atomic_write(self.path / LOG, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        for number, path in self.samples():
+            if number > images:
+                path.unlink()
+
+    def save_samples(self, images: int, png: bytes) -> Path:
+        """Keep a grid drawn after so many images; returns its path."""
+        return self.write(f"{SAMPLES}/{image_number(images)}.png", png)
+
+    def samples(self) -> list[tuple[int, Path]]:
+        """The grids, with the images seen before each, in order."""
+        return _numbered(self.path / SAMPLES, ".png")
+
+    def checkpoints(self) -> list[tuple[int, Path]]:
+        """The checkpoints, with the images seen before each, in order."""
+        return [found for found in _numbered(self.path / CHECKPOINTS, "") if (found[1] / STATE).is_file()]
+
+    def newest_checkpoint(self) -> tuple[int, Path]:
+        """The newest checkpoint: images seen, and its directory.
+
+        Raises:
+            InputError: there is none.
+        """
+        found = self.checkpoints()
+        if not found:
+            raise InputError(f"{self.path}: has no checkpoint (the training ended before its first one); train again")
+        return found[-1]
+
+    def save_checkpoint(self, images: int, files: Mapping[str, bytes], keep: int) -> Path:
+        """Keep a checkpoint's files, together or not at all, and only the newest ``keep`` checkpoints.
+
+        Raises:
+            LimnerError: it cannot be written; the ones before are still there.
+        """
+        directory = self.path / CHECKPOINTS
+        final = directory / image_number(images)
+        temporary = directory / f"{_TEMPORARY}{os.getpid()}-{final.name}"
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            for name, content in files.items():
+                atomic_write(temporary / name, content)
+            if final.exists():
+                # The same moment of the same training: a new copy takes the old one's place.
+                final.rename(directory / f"{_TEMPORARY}old-{os.getpid()}-{final.name}")
+            temporary.rename(final)
+            _sync_directory(directory)
+        except OSError as error:
+            raise LimnerError(f"{final}: cannot be written ({error.strerror or error})") from error
+        finally:
+            for left in directory.glob(f"{_TEMPORARY}*"):
+                shutil.rmtree(left, ignore_errors=True)
+        for _, old in self.checkpoints()[:-keep]:
+            shutil.rmtree(old, ignore_errors=True)
+        return final
+
+    def sweep(self) -> None:
+        """Remove what a killed process left under temporary names."""
+        for directory in (self.path, self.path / SAMPLES, self.path / CHECKPOINTS):
+            for left in directory.glob(f"{_TEMPORARY}*"):
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink(missing_ok=True)
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.path / name).read_bytes()
+        except OSError as error:
+            raise InputError(f"{self.path / name}: cannot be read ({error.strerror or error})") from None
+
+
+def _numbered(directory: Path, suffix: str) -> list[tuple[int, Path]]:
+    found = []
+    if directory.is_dir():
+        for path in directory.iterdir():
+            match = re.fullmatch(rf"(\d{{9,}}){re.escape(suffix)}", path.name)
+            if match:
+                found.append((int(match[1]), path))
+    return sorted(found)

@@ -1,0 +1,253 @@
+"""What happens at intervals, in this order: measure, checkpoint, show."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from limner import imaging, rundir
+from limner.noise import Stream
+from limner.recipe import Snapshots
+from limner.rundir import RunDir
+from limner.training.loop import Continue, Loop, Signal, Stop
+
+STATE_FORMAT = 1
+GRID_START = 256
+GRID_RATIO = 1.25
+GRID_MOST = 20_000
+
+
+class Measure:
+    """One line in the log at every logging step; a training whose numbers are no numbers any more is stopped.
+
+    Args:
+        run: where the log is.
+        steps: updates between lines.
+    """
+
+    def __init__(self, run: RunDir, steps: int) -> None:
+        self.run, self.steps = run, steps
+        self._since: tuple[int, float] | None = None
+        self.latest: dict[str, Any] = {}
+
+    def after_step(self, loop: Loop) -> Signal:
+        progress = loop.progress
+        if self._since is None:
+            self._since = (progress.images, progress.seconds)
+        if progress.step % self.steps:
+            return Continue()
+        assert loop.measures is not None
+        numbers = {key: float(value) for key, value in vars(loop.measures).items()}
+        images, seconds = progress.images - self._since[0], progress.seconds - self._since[1]
+        self._since = (progress.images, progress.seconds)
+        self.latest.clear()
+        self.latest |= {
+            "step": progress.step,
+            "images": progress.images,
+            "epoch": round(loop.epochs, 4),
+            "seconds": round(progress.seconds, 3),
+            "images_per_second": round(images / seconds, 2) if seconds > 0 else None,
+            **{key: _plain(value) for key, value in numbers.items()},
+            "generator_gradient": _plain(gradient_norm(loop.step.generator)),
+            "discriminator_gradient": _plain(gradient_norm(loop.step.discriminator)),
+        }
+        self.run.append(rundir.LOG, self.latest)
+        if not all(math.isfinite(value) for value in numbers.values()):
+            self.run.append(rundir.EVENTS, event("non-finite", progress.images, **self.latest))
+            return Stop(
+                f"the losses are not numbers any more after {progress.images:,} images; lower the learning rates"
+                " (--set generator.lr=1e-4 --set discriminator.lr=1e-4) and train again"
+            )
+        return Continue()
+
+    def at_end(self, loop: Loop) -> None:
+        pass
+
+
+class Checkpoint:
+    """Everything that going on needs, every few minutes and at the end.
+
+    Args:
+        run: where checkpoints lie.
+        minutes: between two of them.
+        keep: how many stay.
+        description: what a generator file says of itself.
+    """
+
+    def __init__(self, run: RunDir, minutes: float, keep: int, description: Mapping[str, str]) -> None:
+        self.run, self.seconds, self.keep, self.description = run, 60 * minutes, keep, dict(description)
+        self._last = time.monotonic()
+        self._saved = -1
+
+    def after_step(self, loop: Loop) -> Signal:
+        if time.monotonic() - self._last >= self.seconds:
+            self.save(loop)
+        return Continue()
+
+    def at_end(self, loop: Loop) -> None:
+        sound = loop.measures is None or all(math.isfinite(float(value)) for value in vars(loop.measures).values())
+        if sound and self._saved != loop.progress.images:
+            self.save(loop)
+
+    def save(self, loop: Loop) -> None:
+        """Write a checkpoint now."""
+        description = {**self.description, "images": str(loop.progress.images)}
+        state = {"format": STATE_FORMAT, **asdict(loop.progress), "ended": loop.ended}
+        files = {
+            rundir.GENERATOR: save(_whole(loop.average.current().state_dict()), metadata=description),
+            rundir.TRAINING: save(training_tensors(loop)),
+            rundir.STATE: json.dumps(state, indent=2).encode(),
+        }
+        self.run.save_checkpoint(loop.progress.images, files, self.keep)
+        self._last, self._saved = time.monotonic(), loop.progress.images
+
+
+class Show:
+    """A grid of the same latents, again and again.
+
+    Args:
+        run: where grids lie.
+        settings: rhythm and number of samples.
+        shown: called with each grid's path.
+    """
+
+    def __init__(self, run: RunDir, settings: Snapshots, shown: Callable[[str], None]) -> None:
+        self.run, self.settings, self.shown = run, settings, shown
+
+    def after_step(self, loop: Loop) -> Signal:
+        now = loop.progress.images
+        if is_due(self.settings, now - loop.recipe.training.batch_size, now, loop.feed.epoch_size):
+            self.draw(loop)
+        return Continue()
+
+    def at_end(self, loop: Loop) -> None:
+        drawn = self.run.samples()
+        if loop.ended == "done" and not (drawn and drawn[-1][0] == loop.progress.images):
+            self.draw(loop)
+
+    def draw(self, loop: Loop) -> None:
+        """Draw a grid now."""
+        z = loop.latents(Stream.GRID, 0, self.settings.grid)
+        pictures = sampled(loop.average.current(), z, loop.step.autocast)
+        sheet = imaging.enlarged(imaging.grid(pictures), 512)
+        path = self.run.save_samples(loop.progress.images, imaging.png_bytes(sheet))
+        self.shown(str(path))
+
+
+def is_due(settings: Snapshots, before: int, now: int, epoch_size: int) -> bool:
+    """Whether a grid falls between ``before`` (excluded) and ``now`` images (included).
+
+    Without a rhythm of the user's: after the first update, after 256 images, then each time a quarter more has been seen,
+    but no later than after 20,000 more.
+    """
+    every: float | None = settings.every_images
+    if settings.every_epochs is not None:
+        every = settings.every_epochs * epoch_size
+    if every is not None:
+        return math.floor(now / every) > math.floor(before / every)
+    return before == 0 or _rung(now) > _rung(before)
+
+
+def _rung(images: int) -> int:
+    """How many grids are due up to so many images: geometric at first, then even."""
+    if images < GRID_START:
+        return 0
+    # From here on a quarter more would be further away than the longest gap.
+    turn = GRID_MOST / (GRID_RATIO - 1)
+    rungs = 1 + math.floor(math.log(min(images, turn) / GRID_START, GRID_RATIO))
+    return rungs + max(0, math.floor((images - turn) / GRID_MOST))
+
+
+@torch.no_grad()
+def sampled(network: nn.Module, z: Tensor, autocast: Callable[[], Any], batch: int = 64) -> imaging.Batch:
+    """Pictures from latents, in portions, as uint8 [B, H, W, C]."""
+    parts = []
+    with autocast():
+        for portion in torch.split(z, batch):
+            parts.append(network(portion).float().cpu())
+    return imaging.to_uint8(torch.cat(parts).numpy())
+
+
+def training_tensors(loop: Loop) -> dict[str, Tensor]:
+    """Every tensor that a training consists of, by name."""
+    step = loop.step
+    tensors = {
+        **_prefixed("generator", step.generator.state_dict()),
+        **_prefixed("discriminator", step.discriminator.state_dict()),
+        **_prefixed("average", loop.average.network.state_dict()),
+    }
+    for name, optimizer in _optimizers(loop):
+        for place, state in optimizer.state_dict()["state"].items():
+            tensors.update(_prefixed(f"{name}.{place}", state))
+    return _whole(tensors)
+
+
+def restore(loop: Loop, tensors: Mapping[str, Tensor]) -> None:
+    """Put a checkpoint's tensors back where :func:`training_tensors` found them.
+
+    Raises:
+        KeyError, RuntimeError: the checkpoint is of another recipe.
+    """
+    step = loop.step
+    step.generator.load_state_dict(_below("generator", tensors))
+    step.discriminator.load_state_dict(_below("discriminator", tensors))
+    loop.average.network.load_state_dict(_below("average", tensors))
+    for name, optimizer in _optimizers(loop):
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in _below(name, tensors).items():
+            place, field = key.split(".", 1)
+            # Moments keep their parameter's memory format: fused updates walk both in step.
+            like = parameters[int(place)]
+            state.setdefault(int(place), {})[field] = (
+                torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+            )
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def gradient_norm(network: nn.Module) -> Tensor:
+    """The length of all gradients together, as a scalar on the device."""
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return norm
+
+
+def event(kind: str, images: int, **details: Any) -> dict[str, Any]:
+    """A line for the run's events."""
+    return {"event": kind, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "images": images, **details}
+
+
+def _optimizers(loop: Loop) -> list[tuple[str, Optimizer]]:
+    return [
+        ("generator_optimizer", loop.step.generator_optimizer),
+        ("discriminator_optimizer", loop.step.discriminator_optimizer),
+    ]
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each tensor by itself, in plain order: safetensors wants neither shared nor strided storage."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _plain(value: float | Tensor) -> float | None:
+    """A number for JSON, which knows no NaN."""
+    number = float(value)
+    return float(f"{number:.6g}") if math.isfinite(number) else None

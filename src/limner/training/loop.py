@@ -1,0 +1,134 @@
+"""The order of things: batch after batch, who is told what, and when to end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import torch
+
+from limner.noise import Stream, derived_seed, normal
+from limner.recipe import Recipe
+from limner.training.ema import AveragedGenerator
+from limner.training.feed import Feed
+from limner.training.step import Measures, Step
+
+
+@dataclass
+class Progress:
+    """Where a training stands. All of it is in every checkpoint.
+
+    Attributes:
+        step: updates done.
+        images: real images seen.
+        seconds: running time, without pauses between runs.
+    """
+
+    step: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Continue:
+    """Go on."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End the training here, for a reason that people can read."""
+
+    reason: str
+
+
+Signal = Continue | Stop
+
+
+class Callback(Protocol):
+    """Something that happens at intervals."""
+
+    def after_step(self, loop: Loop) -> Signal:
+        """Called after every update, with the loop's progress already at its end."""
+
+    def at_end(self, loop: Loop) -> None:
+        """Called once when the loop ends, whatever the reason."""
+
+
+@dataclass
+class Loop:
+    """A training in progress. It knows no callback by name and obeys what they answer.
+
+    Attributes:
+        recipe: the resolved recipe.
+        step: networks, optimizers, objective.
+        feed: real images.
+        average: the averaged generator.
+        callbacks: asked in this order after each update.
+        images: real images to see in all; ``None`` when time decides.
+    """
+
+    recipe: Recipe
+    step: Step
+    feed: Feed
+    average: AveragedGenerator
+    images: int | None
+    callbacks: Sequence[Callback] = ()
+    progress: Progress = field(default_factory=Progress)
+    measures: Measures | None = None
+    interrupted: bool = False
+    ended: Literal["done", "interrupted", "stopped"] | None = None
+    reason: str = ""
+
+    def run(self) -> None:
+        """Train until the recipe's duration is reached, a callback says stop, or ``interrupted`` is set from outside."""
+        started = time.perf_counter() - self.progress.seconds
+        while not self._is_over():
+            self.advance()
+            self.progress.seconds = time.perf_counter() - started
+            for callback in self.callbacks:
+                match callback.after_step(self):
+                    case Stop(reason):
+                        self.ended, self.reason = "stopped", reason
+        self.progress.seconds = time.perf_counter() - started
+        for callback in self.callbacks:
+            callback.at_end(self)
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the images so far."""
+        return self.progress.images / self.feed.epoch_size
+
+    @property
+    def share_done(self) -> float:
+        """How much of the training is done, 0 to 1."""
+        if self.images is not None:
+            return min(1.0, self.progress.images / self.images)
+        return min(1.0, self.progress.seconds / (60 * (self.recipe.training.minutes or 1)))
+
+    def _is_over(self) -> bool:
+        if self.ended is None:
+            if self.share_done >= 1.0:
+                self.ended = "done"
+            elif self.interrupted:
+                self.ended = "interrupted"
+        return self.ended is not None
+
+    def advance(self) -> None:
+        """One update. Everything random in it follows from (seed, step) or (seed, global sample index)."""
+        training, progress = self.recipe.training, self.progress
+        first, count = progress.images, training.batch_size
+        torch.manual_seed(derived_seed(training.seed, Stream.TORCH, progress.step))
+        real = self.feed.batch(first, count)
+        z = self.latents(Stream.TRAIN_LATENT, first, count)
+        self.measures = self.step(real, z)
+        progress.step += 1
+        progress.images += count
+        self.average.update(count, progress.images)
+
+    def latents(self, stream: Stream, first: int, count: int) -> torch.Tensor:
+        """Latent vectors of global indices ``first`` to ``first + count``: [count, Z] on the networks' device."""
+        indices = torch.arange(first, first + count).numpy()
+        drawn = normal(self.recipe.training.seed, stream, indices, self.recipe.network.latent)
+        return torch.from_numpy(drawn).to(self.feed.device, self.feed.dtype, non_blocking=True)

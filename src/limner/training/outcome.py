@@ -1,0 +1,71 @@
+"""How a training ended, and how to say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from limner.rundir import RunDir
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        run: its directory.
+        ended: ``done``, ``interrupted`` (state saved) or ``stopped`` (it could not go on).
+        reason: why it was stopped.
+        images, epochs, seconds: all that it has seen, and its running time.
+        device: what it ran on, in words.
+    """
+
+    run: RunDir
+    ended: str
+    reason: str
+    images: int
+    epochs: float
+    seconds: float
+    device: str
+
+    def values(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {**vars(self), "run": str(self.run.path)}
+
+    def describe(self) -> str:
+        """What was seen, in what time and on what; where everything lies; what one might do next."""
+        path = self.run.path
+        head = {"done": "done", "interrupted": "interrupted, everything is saved"}.get(
+            self.ended, f"stopped: {self.reason}"
+        )
+        per_epoch = f", {duration(self.seconds / self.epochs)} an epoch" if self.epochs >= 1 else ""
+        lines = [
+            f"{head}: {self.images:,} images, {self.epochs:,.1f} epochs in {duration(self.seconds)}{per_epoch}"
+            f" on {self.device}"
+        ]
+        grids = self.run.samples()
+        if grids:
+            lines.append(f"{path}/ has {len(grids)} sample grids, the newest {grids[-1][1]}")
+        if self.ended == "stopped":
+            return "\n".join(lines)
+        if self.ended == "interrupted":
+            lines.append(f"next: limner resume {path}       (goes on exactly here)")
+        else:
+            lines.append(f"next: limner generate {path} --count 64")
+        lines.append(f"      limner timelapse {path}    (the training as a GIF)")
+        lines.append(f"      limner animate {path}      (a walk between pictures)")
+        if self.ended == "done":
+            lines.append(f"      limner resume {path} --epochs {max(2, round(2 * self.epochs)):d}   (train for longer)")
+        return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 8.4 s, 3 min 20 s, 2 h 5 min, 3 days 4 h."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} days {whole % 86400 // 3600} h"

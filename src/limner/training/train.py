@@ -1,0 +1,257 @@
+"""Assembly: a recipe and a collection become data, networks, optimizers and callbacks, and then a loop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from torch.optim import Optimizer
+
+from limner import rundir
+from limner.data import Collection, prepare
+from limner.errors import InputError
+from limner.networks import build, place
+from limner.recipe import Player, Recipe
+from limner.rundir import RunDir
+from limner.tables import OBJECTIVES, OPTIMIZERS
+from limner.training import display as displays
+from limner.training.callbacks import STATE_FORMAT, Checkpoint, Measure, Show, event, restore
+from limner.training.device import (
+    autocast_for,
+    choose_device,
+    choose_precision,
+    environment,
+    keep_freed_memory,
+    parameter_type,
+)
+from limner.training.ema import AveragedGenerator
+from limner.training.feed import Feed
+from limner.training.loop import Loop, Progress
+from limner.training.outcome import Outcome
+from limner.training.step import Step
+from limner.version import __version__
+
+DEFAULT_RECIPE = "quick"
+
+
+def train(
+    data: str | Path,
+    recipe: str | Path | Recipe = DEFAULT_RECIPE,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    runs: str | Path = "runs",
+    name: str | None = None,
+    default_name: str | None = None,
+    display: displays.Display | None = None,
+) -> Outcome:
+    """Train a generator on a collection of images.
+
+    Args:
+        data: what :func:`limner.data.open_source` reads: a folder, zip, IDX, npz, HDF5, ``hf:...``, ``procedural:...``.
+        recipe: a shipped name, a TOML file, or a recipe.
+        overrides: fields set otherwise, by ``section.field``.
+        runs: where run directories lie.
+        name: the run's name; must be free.
+        default_name: without a name this one, or the data's, numbered when it is taken.
+        display: where news go; the terminal by default.
+
+    Raises:
+        InputError: the call, the recipe or the data is wrong.
+        LimnerError: something failed on the way.
+    """
+    display = display or displays.automatic()
+    recipe = Recipe.load(recipe, overrides)
+    device = choose_device(recipe.training.device)
+    RunDir.check(Path(runs), name)
+    collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=display.preparing)
+    recipe = resolved(recipe, collection, device)
+    loop = assemble(recipe, collection, device)
+    run = RunDir.create(Path(runs), name, default_name or collection.title)
+    run.write(rundir.RECIPE, recipe.to_toml())
+    run.write(rundir.DATA, collection.summary)
+    run.write(rundir.ENVIRONMENT, environment(device, recipe.training.precision))
+    run.append(rundir.EVENTS, event("started", 0, command=sys.argv))
+    return _run(run, loop, collection, display)
+
+
+def resume(
+    path: str | Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    display: displays.Display | None = None,
+) -> Outcome:
+    """Go on with a training from its newest checkpoint, exactly as if it had never stopped.
+
+    Args:
+        path: the run directory.
+        overrides: fields to change from here on, by ``section.field`` (a longer duration, say).
+        display: where news go.
+
+    Raises:
+        InputError: it is no run directory, has no checkpoint, or its data is gone.
+        LimnerError: something failed on the way.
+    """
+    display = display or displays.automatic()
+    run = RunDir.open(path)
+    run.sweep()
+    recipe = run.recipe().changed(overrides or {})
+    images, checkpoint = run.newest_checkpoint()
+    data = run.read_json(rundir.DATA)
+    device = choose_device(recipe.training.device)
+    collection = prepare(data["location"], recipe.image, seed=recipe.training.seed, progress=display.preparing)
+    if collection.content_hash != data["content_hash"]:
+        display.say(
+            f"note: {data['location']} has changed since this training began; it goes on with what is there now"
+        )
+        run.append(rundir.EVENTS, event("data-changed", images, content_hash=collection.content_hash))
+    loop = assemble(recipe, collection, device)
+    load_checkpoint(loop, checkpoint)
+    if overrides:
+        run.write(rundir.RECIPE, recipe.to_toml())
+    run.write(rundir.DATA, collection.summary)
+    run.rewind(images)
+    run.append(rundir.EVENTS, event("resumed", images))
+    return _run(run, loop, collection, display)
+
+
+def resolved(recipe: Recipe, collection: Collection, device: torch.device) -> Recipe:
+    """The recipe with everything that was measured or chosen written in: size, channels, device, precision."""
+    return recipe.changed(
+        {
+            "image.width": collection.width,
+            "image.height": collection.height,
+            "image.channels": collection.channels,
+            "training.device": str(device),
+            "training.precision": choose_precision(recipe.training.precision, device),
+        }
+    )
+
+
+def assemble(recipe: Recipe, collection: Collection, device: torch.device) -> Loop:
+    """Networks, optimizers, objective, data and average, ready to run; ``recipe`` is resolved."""
+    keep_freed_memory()
+    dtype = parameter_type(recipe.training.precision)
+    pair = build(recipe, width=collection.width, height=collection.height, channels=collection.channels)
+    generator, discriminator = (place(network, device, dtype).train() for network in pair)
+    objective = OBJECTIVES[recipe.objective.name].load()(real_label=recipe.objective.real_label)
+    step = Step(
+        generator,
+        discriminator,
+        make_optimizer(generator, recipe.generator),
+        make_optimizer(discriminator, recipe.discriminator),
+        objective,
+        autocast_for(recipe.training.precision, device),
+    )
+    return Loop(
+        recipe=recipe,
+        step=step,
+        feed=Feed(collection, recipe.training.seed, device, dtype),
+        average=AveragedGenerator(generator, recipe.ema),
+        images=total_images(recipe, len(collection.train)),
+    )
+
+
+def make_optimizer(network: nn.Module, player: Player) -> Optimizer:
+    """The optimizer that a recipe names, fused where the device can."""
+    kind = OPTIMIZERS[player.optimizer].load()
+    device = next(network.parameters()).device
+    optimizer: Optimizer = kind(
+        network.parameters(), lr=player.lr, betas=(player.beta1, player.beta2), fused=device.type in ("cpu", "cuda")
+    )
+    return optimizer
+
+
+def total_images(recipe: Recipe, epoch_size: int) -> int | None:
+    """Images that the recipe's duration comes to, in whole batches; ``None`` when it is counted in minutes."""
+    training = recipe.training
+    if training.minutes is not None:
+        return None
+    images = training.images if training.images is not None else (training.epochs or 0) * epoch_size
+    return ceil(images / training.batch_size) * training.batch_size
+
+
+def load_checkpoint(loop: Loop, checkpoint: Path) -> None:
+    """Put a loop where a checkpoint was taken.
+
+    Raises:
+        InputError: the checkpoint is damaged, or of another recipe.
+    """
+    try:
+        state = RunDir(checkpoint).read_json(rundir.STATE)
+        if state["format"] != STATE_FORMAT:
+            raise InputError(f"{checkpoint}: has format {state['format']}; this Limner reads format {STATE_FORMAT}")
+        restore(loop, load_file(checkpoint / rundir.TRAINING))
+        loop.progress = Progress(int(state["step"]), int(state["images"]), float(state["seconds"]))
+    except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{checkpoint}: cannot be resumed from ({first})") from error
+
+
+def generator_description(recipe: Recipe, collection: Collection) -> dict[str, str]:
+    """What a generator file says of itself, so that it loads on its own."""
+    return {
+        "format": "limner-generator-1",
+        "limner": __version__,
+        "recipe": recipe.to_toml(),
+        "data": collection.title,
+    }
+
+
+def _run(run: RunDir, loop: Loop, collection: Collection, display: displays.Display) -> Outcome:
+    settings = loop.recipe.snapshots
+    measure = Measure(run, settings.log_steps)
+    description = generator_description(loop.recipe, collection)
+    checkpoint = Checkpoint(run, settings.checkpoint_minutes, settings.keep, description)
+    loop.callbacks = (measure, checkpoint, Show(run, settings, display.grid), display)
+    display.begin(loop, measure.latest)
+    try:
+        with _interruptible(loop):
+            loop.run()
+    finally:
+        display.at_end(loop)
+    progress = loop.progress
+    if loop.ended != "done":
+        run.append(rundir.EVENTS, event(str(loop.ended), progress.images, reason=loop.reason))
+    named = environment(loop.feed.device, loop.recipe.training.precision)
+    return Outcome(
+        run=run,
+        ended=str(loop.ended),
+        reason=loop.reason,
+        images=progress.images,
+        epochs=loop.epochs,
+        seconds=progress.seconds,
+        device=f"{named['device_name']}, {named['threads']} threads"
+        if loop.feed.device.type == "cpu"
+        else str(named["device_name"]),
+    )
+
+
+@contextmanager
+def _interruptible(loop: Loop) -> Iterator[None]:
+    """The first SIGINT or SIGTERM ends the loop after the update it is in; a second SIGINT ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if loop.interrupted and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        loop.interrupted = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
