@@ -86,7 +86,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a generator on a collection of images."""
-    from limner.recipe import parse_setting
+    from limner.recipe import Recipe, parse_setting
 
     flags = {
         **_size(size),
@@ -101,14 +101,15 @@ def train(
     }
     overrides = {key: value for key, value in flags.items() if value is not None}
     overrides |= dict(parse_setting(text) for text in settings or [])
+    chosen = Recipe.load(recipe, overrides)  # checked before anything heavy is imported
     if dry_run:
         from limner.training.plan import plan
 
-        _print_plan(plan(data, recipe, overrides=overrides), as_json)
+        _print_plan(plan(data, chosen), as_json)
         return
     from limner.training.train import train as run_training
 
-    _finish(run_training(data, recipe, overrides=overrides, runs=runs, name=name), as_json)
+    _finish(run_training(data, chosen, runs=runs, name=name), as_json)
 
 
 @app.command(epilog="Example: limner resume runs/maps --epochs 50")
@@ -222,7 +223,7 @@ def show_recipe(
 def make_data(
     collection: Annotated[str, typer.Argument(metavar="initials|maps", help="What to draw.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the pictures.")],
-    count: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="How many.")] = None,
+    count: Annotated[int | None, typer.Option(min=2, max=1_000_000, help="How many.")] = None,
     size: Annotated[str, typer.Option(metavar="N|WIDTHxHEIGHT", help="Pixels, 8 to 1024 a side.")] = "64",
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another collection.")] = 0,
 ) -> None:

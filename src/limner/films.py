@@ -63,7 +63,7 @@ def timelapse(run: RunDir, side: int) -> list[Image.Image]:
     frames = []
     for images, path in grids:
         with Image.open(path) as opened:
-            picture = imaging.flat(opened)
+            picture = imaging.flat(opened.copy())  # opened lazily: the file is closed below
         if max(picture.size) > side:
             picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         frames.append(imaging.captioned(picture, f"{images:,} images    epoch {images / epoch_size:.1f}"))

@@ -62,7 +62,7 @@ class Measure:
         }
         self.run.append(rundir.LOG, self.latest)
         if not all(math.isfinite(value) for value in numbers.values()):
-            self.run.append(rundir.EVENTS, event("non-finite", progress.images, **self.latest))
+            self.run.append(rundir.EVENTS, event("non-finite", **self.latest))
             return Stop(
                 f"the losses are not numbers any more after {progress.images:,} images; lower the learning rates"
                 " (--set generator.lr=1e-4 --set discriminator.lr=1e-4) and train again"
@@ -89,13 +89,12 @@ class Checkpoint:
         self._saved = -1
 
     def after_step(self, loop: Loop) -> Signal:
-        if time.monotonic() - self._last >= self.seconds:
+        if time.monotonic() - self._last >= self.seconds and is_sound(loop):
             self.save(loop)
         return Continue()
 
     def at_end(self, loop: Loop) -> None:
-        sound = loop.measures is None or all(math.isfinite(float(value)) for value in vars(loop.measures).values())
-        if sound and self._saved != loop.progress.images:
+        if self._saved != loop.progress.images and is_sound(loop):
             self.save(loop)
 
     def save(self, loop: Loop) -> None:
@@ -161,10 +160,12 @@ def _rung(images: int) -> int:
     """How many grids are due up to so many images: geometric at first, then even."""
     if images < GRID_START:
         return 0
-    # From here on a quarter more would be further away than the longest gap.
-    turn = GRID_MOST / (GRID_RATIO - 1)
-    rungs = 1 + math.floor(math.log(min(images, turn) / GRID_START, GRID_RATIO))
-    return rungs + max(0, math.floor((images - turn) / GRID_MOST))
+    # The last rung from which a quarter more is no further away than the longest gap.
+    last = math.floor(math.log(GRID_MOST / (GRID_RATIO - 1) / GRID_START, GRID_RATIO))
+    rung = math.floor(math.log(images / GRID_START, GRID_RATIO))
+    if rung > last:
+        rung = last + math.floor((images - GRID_START * GRID_RATIO**last) / GRID_MOST)
+    return 1 + rung
 
 
 @torch.no_grad()
@@ -175,6 +176,11 @@ def sampled(network: nn.Module, z: Tensor, autocast: Callable[[], Any], batch: i
         for portion in torch.split(z, batch):
             parts.append(network(portion).float().cpu())
     return imaging.to_uint8(torch.cat(parts).numpy())
+
+
+def is_sound(loop: Loop) -> bool:
+    """Whether the newest losses and logits are numbers: nothing else is worth keeping."""
+    return loop.measures is None or all(math.isfinite(float(value)) for value in vars(loop.measures).values())
 
 
 def training_tensors(loop: Loop) -> dict[str, Tensor]:

@@ -43,6 +43,7 @@ from limner.training.step import Step
 from limner.version import __version__
 
 DEFAULT_RECIPE = "quick"
+SKIPPED_NAMED = 5
 
 
 def train(
@@ -77,6 +78,7 @@ def train(
     collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=display.preparing)
     recipe = resolved(recipe, collection, device)
     loop = assemble(recipe, collection, device)
+    _introduce(display, recipe, collection)
     run = RunDir.create(Path(runs), name, default_name or collection.title)
     run.write(rundir.RECIPE, recipe.to_toml())
     run.write(rundir.DATA, collection.summary)
@@ -206,6 +208,24 @@ def generator_description(recipe: Recipe, collection: Collection) -> dict[str, s
         "recipe": recipe.to_toml(),
         "data": collection.title,
     }
+
+
+def _introduce(display: displays.Display, recipe: Recipe, collection: Collection) -> None:
+    """What is trained on, in a line; what was passed over, by name."""
+    summary, training = collection.summary, recipe.training
+    kind = {1: "grey", 3: "RGB", 4: "RGBA"}[collection.channels]
+    held_out = f", {len(collection.held_out):,} more held out" if len(collection.held_out) else ""
+    display.say(
+        f"{len(collection.train):,} pictures from {summary['location']} at {collection.width}x{collection.height} {kind}"
+        f"{held_out}; batches of {training.batch_size} on {training.device} in {training.precision}"
+    )
+    for warning in summary["warnings"]:
+        display.say(f"note: {warning}")
+    skipped = summary["skipped"]
+    for item in skipped[:SKIPPED_NAMED]:
+        display.say(f"skipped {item['name']}: {item['reason']}")
+    if summary["skipped_count"] > SKIPPED_NAMED:
+        display.say(f"skipped {summary['skipped_count'] - SKIPPED_NAMED:,} more; data.json names them")
 
 
 def _run(run: RunDir, loop: Loop, collection: Collection, display: displays.Display) -> Outcome:

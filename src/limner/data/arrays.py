@@ -1,0 +1,280 @@
+"""Pictures as arrays: .npy, .npz and HDF5 (IDX is in ``idx.py``).
+
+Shapes: ``[n, h, w]``, ``[n, h, w, c]`` or ``[n, c, h, w]`` with 1 to 4 channels (2 and 4 have alpha); where both could
+be meant, channels are last. Numbers become 0 to 255 by one rule for the whole array:
+
+- ``uint8`` as it is, ``bool`` as 0 and 255;
+- other integers: as they are when all lie in 0 to 255, divided by 257 when all lie in 0 to 65535;
+- floats: [0, 1] times 255; [-1, 1] with something below zero as ``(x + 1) * 127.5``; [0, 255] as they are, rounded;
+- anything else is refused.
+
+Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+
+from limner.data.sources import Entry, Part, Source, Unreadable, file_stamp, safe_title
+from limner.errors import InputError
+
+IMAGE_KEYS = ("images", "image", "x_train", "x", "X", "data", "arr_0")
+LABEL_KEYS = ("labels", "label", "y_train", "y", "Y", "targets", "arr_1")
+_CHUNK = 256
+_SLACK = 1e-3
+"""How far floats may leave their range: resampling and float16 overshoot a little."""
+
+
+class Numbered(Sequence[Entry]):
+    """The entries of an array, made when asked for: sixty thousand objects would take longer than everything else."""
+
+    def __init__(self, count: int, labels: Sequence[str] | None, bytes_each: int) -> None:
+        self._count, self._labels, self._bytes = count, labels, bytes_each
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(self._count))]
+        place = range(self._count)[index]
+        return Entry(str(place), None if self._labels is None else self._labels[place], (self._bytes,))
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A file's array of pictures: what is known of it before it is read."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    load: Callable[[], Any]
+    """Gives something that slices like an array, when the first pixels are needed."""
+
+
+class ArraySource(Source):
+    """Pictures in one array.
+
+    Args:
+        path: the file (for the location, the title and error messages).
+        kind: the key in the table of sources.
+        stack: the array.
+        labels: one text a picture, or ``None``.
+        parts: the files that are read for it, by a name that does not depend on where they lie.
+        classes: names of the classes in their order.
+
+    Raises:
+        InputError: not a shape or type that holds pictures, or the labels do not fit.
+    """
+
+    grouped = False
+
+    def __init__(
+        self,
+        path: Path,
+        kind: str,
+        stack: Stack,
+        labels: Sequence[str] | None,
+        parts: dict[str, Path],
+        classes: tuple[str, ...] | None = None,
+    ) -> None:
+        self.location, self.kind, self.classes = str(path), kind, classes
+        self.title = safe_title(path.name.split(".")[0])
+        self._stack, self._parts = stack, parts
+        self._channels_first = _channels_first(stack.shape, self.location)
+        if stack.dtype.kind not in "buif":
+            raise InputError(f"data {path}: an array of {stack.dtype} holds no pictures; save uint8 or float")
+        count = stack.shape[0]
+        if labels is not None and len(labels) != count:
+            raise InputError(f"data {path}: {len(labels)} labels for {count} images; there must be one each")
+        self.entries = Numbered(count, labels, int(np.prod(stack.shape[1:])) * stack.dtype.itemsize)
+
+    @cached_property
+    def _array(self) -> Any:
+        array = self._stack.load()
+        if array.shape != self._stack.shape:
+            raise InputError(f"data {self.location}: holds {array.shape} where {self._stack.shape} is announced")
+        return array
+
+    @cached_property
+    def _scale(self) -> tuple[float, float]:
+        """Factor and offset to 0..255, from the range of the whole array."""
+        kind = self._stack.dtype.kind
+        if self._stack.dtype == np.uint8:
+            return 1.0, 0.0
+        if kind == "b":
+            return 255.0, 0.0
+        low, high = np.inf, -np.inf
+        for start in range(0, len(self.entries), _CHUNK):
+            chunk = np.asarray(self._array[start : start + _CHUNK])
+            chunk = chunk[np.isfinite(chunk)] if kind == "f" else chunk
+            if chunk.size:
+                low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
+        if kind == "f" and low >= -1 - _SLACK and high <= 1 + _SLACK:
+            return (127.5, 127.5) if low < -_SLACK else (255.0, 0.0)
+        if low >= 0 and high <= 255:
+            return 1.0, 0.0
+        if kind != "f" and low >= 0 and high <= 65535:
+            return 1 / 257, 0.0
+        raise InputError(
+            f"data {self.location}: values from {low:g} to {high:g}; pictures have 0..255, 0..65535 (integers), "
+            "0..1 or -1..1 (floats)"
+        )
+
+    def block(self, start: int, stop: int) -> UInt8[np.ndarray, "n h w c"] | None:
+        """Pictures ``start`` to ``stop``; ``None`` when one of them has numbers that are not finite."""
+        values = np.asarray(self._array[start:stop])
+        if values.ndim == 3:
+            values = values[..., None]
+        elif self._channels_first:
+            values = values.transpose(0, 2, 3, 1)
+        factor, offset = self._scale
+        if values.dtype == np.uint8:
+            return values
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            return None
+        return np.clip(np.rint(values.astype(np.float64) * factor + offset), 0, 255).astype(np.uint8)
+
+    def read(self, index: int) -> UInt8[np.ndarray, "h w c"]:
+        """One picture's pixels (see :meth:`Source.read`)."""
+        pixels = self.block(index, index + 1)
+        if pixels is None:
+            raise Unreadable("has numbers that are not finite")
+        return np.ascontiguousarray(pixels[0])
+
+    def parts(self) -> Iterable[Part]:
+        """The file, and the labels' where it is another one."""
+        return [Part(name, path, file_stamp(path)) for name, path in self._parts.items()]
+
+
+def _channels_first(shape: tuple[int, ...], location: str) -> bool:
+    last = len(shape) == 3 or (len(shape) == 4 and 1 <= shape[3] <= 4)
+    first = len(shape) == 4 and 1 <= shape[1] <= 4 and not last
+    sides = shape[2:] if first else shape[1:3]
+    if not (last or first) or min(sides) <= 4:
+        raise InputError(
+            f"data {location}: an array of shape {list(shape)}; pictures have [n, h, w], [n, h, w, c] or [n, c, h, w] "
+            "with 1 to 4 channels"
+        )
+    return first
+
+
+def label_texts(labels: Shaped[np.ndarray, "*shape"], location: str) -> list[str]:
+    """Labels of any simple type as texts.
+
+    Raises:
+        InputError: not one number or text a picture.
+    """
+    flat = labels.reshape(len(labels)) if labels.ndim and labels.size == len(labels) else labels
+    if flat.ndim != 1 or flat.dtype.kind not in "buifSUO":
+        raise InputError(f"data {location}: labels of shape {list(labels.shape)} of {labels.dtype}; give one a picture")
+    if flat.dtype.kind == "f" and np.all(flat == np.rint(flat)):
+        flat = flat.astype(np.int64)
+    return [item.decode(errors="replace") if isinstance(item, bytes) else str(item) for item in flat.tolist()]
+
+
+def _resolved(location: str | Path) -> Path:
+    return Path(location).expanduser().resolve()
+
+
+def open_npy(location: str | Path) -> ArraySource:
+    """A .npy file, mapped into memory.
+
+    Raises:
+        InputError: damaged, of Python objects, or not of pictures.
+    """
+    path = _resolved(location)
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")  # maps or refuses; there is nothing in it that unpickles
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"data {path}: not a .npy array that can be read ({error})") from None
+    return ArraySource(path, "npy", Stack(array.shape, array.dtype, lambda: array), None, {"": path})
+
+
+def open_npz(location: str | Path) -> ArraySource:
+    """A .npz file: ``images`` (or ``x_train``, ``data``, or the only array with three or four axes) and ``labels``.
+
+    Only headers are read here, the pixels when they are needed.
+
+    Raises:
+        InputError: damaged, of Python objects, or not of pictures.
+    """
+    path = _resolved(location)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            headers = {name.removesuffix(".npy"): _npy_header(archive, name) for name in names}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise InputError(f"data {path}: not a .npz file that can be read ({error})") from None
+    key = _choose({name: len(shape) for name, (shape, _) in headers.items()}, str(path))
+    shape, dtype = headers[key]
+
+    def member(name: str) -> Shaped[np.ndarray, "*shape"]:
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                array: Shaped[np.ndarray, "*shape"] = archive[name]
+                return array
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+            raise InputError(f"data {path}: {name!r} cannot be read ({error})") from None
+
+    name = next((name for name in LABEL_KEYS if name in headers and name != key), None)
+    labels = None if name is None else label_texts(member(name), str(path))
+    return ArraySource(path, "npz", Stack(shape, dtype, lambda: member(key)), labels, {"": path})
+
+
+def _npy_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with archive.open(name) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _choose(axes: dict[str, int], location: str) -> str:
+    """The array that holds the pictures: a customary name first, else the only one with three or four axes."""
+    fitting = [name for name, count in axes.items() if count in (3, 4)]
+    named = [name for name in IMAGE_KEYS if name in fitting]
+    if not named and len(fitting) != 1:
+        found = ", ".join(axes) or "nothing"
+        raise InputError(f"data {location}: which array holds the pictures? Name it 'images' (found: {found})")
+    return named[0] if named else fitting[0]
+
+
+def open_hdf5(location: str | Path) -> ArraySource:
+    """An HDF5 file: ``images`` (or the only data set with three or four axes, in any group) and ``labels``.
+
+    Raises:
+        InputError: h5py is missing, the file is damaged or holds no pictures.
+    """
+    path = _resolved(location)
+    try:
+        import h5py
+    except ImportError:
+        raise InputError(f"data {path}: HDF5 needs h5py; pip install 'limner[hdf5]'") from None
+    try:
+        file = h5py.File(path, "r")
+        found: dict[str, Any] = {}
+        file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"data {path}: not an HDF5 file that can be read ({error})") from None
+    key = _choose({name: item.ndim for name, item in found.items()}, str(path))
+    group = key.rpartition("/")[0]
+    beside = [f"{group}/{name}".lstrip("/") for name in LABEL_KEYS]
+    name = next((name for name in (*beside, *LABEL_KEYS) if name in found and name != key), None)
+    try:
+        labels = None if name is None else label_texts(found[name][()], str(path))
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"data {path}: {name!r} cannot be read ({error})") from None
+    stack = Stack(found[key].shape, found[key].dtype, lambda: found[key])
+    return ArraySource(path, "hdf5", stack, labels, {"": path})

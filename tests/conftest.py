@@ -1,0 +1,64 @@
+"""What the tests share: a private cache, small collections, and the real command as a subprocess."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or fills the cache of whoever runs it."""
+    os.environ["LIMNER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """The real command, in a directory of the test's own: ``cli("train", "pictures", ...)``."""
+
+    def run(*arguments: str | Path, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "limner", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+def discs(count: int, width: int, height: int, channels: int, seed: int = 0) -> list[Image.Image]:
+    """Pictures of one bright disc each, at a place and of a size of its own."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:height, :width]
+    pictures = []
+    for _ in range(count):
+        x, y = random.uniform(0.25, 0.75, 2) * (width, height)
+        inside = np.hypot(columns - x, rows - y) < random.uniform(0.12, 0.3) * min(width, height)
+        colour = random.integers(120, 256, channels)
+        ground = random.integers(0, 60, channels)
+        pixels = np.where(inside[..., None], colour, ground).astype(np.uint8)
+        pictures.append(Image.fromarray(pixels[..., 0] if channels == 1 else pixels))
+    return pictures
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of 24 grey pictures, 16x16."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, picture in enumerate(discs(24, 16, 16, 1)):
+        picture.save(folder / f"disc{number:02d}.png")
+    return folder

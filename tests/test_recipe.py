@@ -1,0 +1,179 @@
+"""Recipes: whole, checked, and without loss in TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from limner import recipe as recipes
+from limner import recipe_text
+from limner.errors import InputError
+from limner.recipe import Recipe, RecipeError, merged, parse_setting
+
+SHIPPED = recipes.names()
+
+
+def problems(values: dict[str, object]) -> list[str]:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_values({"training": {"epochs": 1}, **values})
+    return caught.value.problems
+
+
+def test_the_sources_systems_are_shipped():
+    assert {"vanilla", "dcgan", "initials", "fashion", "quick"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_toml_keeps_everything(name: str):
+    recipe = Recipe.load(name)
+    assert Recipe.from_toml(recipe.to_toml()) == recipe
+    assert recipe.about.summary and recipe.about.source and recipe.about.cost
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_files_are_complete(name: str):
+    """Every field that the recipe uses stands in its file: nothing is implicit."""
+    written = tomllib.loads(recipes.find(name).read_text())
+    for section, fields in Recipe.load(name).values().items():
+        if isinstance(fields, dict):
+            assert set(fields) == set(written[section]), section
+
+
+def test_the_exact_recipes_say_what_the_sources_say():
+    dcgan, initials, vanilla = (Recipe.load(name) for name in ("dcgan", "initials", "vanilla"))
+    assert (dcgan.training.batch_size, initials.training.batch_size, vanilla.training.batch_size) == (128, 32, 100)
+    assert dcgan.training.epochs == initials.training.epochs == 25
+    assert initials.changed({"training.batch_size": 128}).values()["generator"] == dcgan.values()["generator"]
+    for player in (dcgan.generator, dcgan.discriminator):
+        assert (player.lr, player.beta1, player.beta2, player.width) == (0.0002, 0.5, 0.999, 64)
+    assert (dcgan.generator.activation, dcgan.discriminator.activation) == ("relu", "leaky_relu")
+    assert vanilla.generator.hidden == (256, 512, 1024) and vanilla.discriminator.hidden == (1024, 512, 256)
+    assert (vanilla.generator.dropout, vanilla.discriminator.dropout) == (0.0, 0.3)
+    assert (vanilla.generator.beta1, vanilla.training.epochs) == (0.9, 200)
+    for exact in (dcgan, initials, vanilla):
+        assert exact.ema.half_life == 0 and exact.image.held_out == 0
+
+
+def test_every_field_is_documented():
+    for name in recipe_text.field_names(Recipe):
+        section, _, field = name.partition(".")
+        model = recipe_text.section_of(Recipe, section)
+        described = model.model_fields[field].description if model else Recipe.model_fields[section].description
+        assert described and len(described) > 15, name
+
+
+def test_all_errors_are_reported_at_once():
+    found = problems(
+        {
+            "image": {"width": 3, "fit": "krop"},
+            "generator": {"lr": "fast", "learning_rate": 1},
+            "network": {"family": "dcgn"},
+            "trainings": {},
+            "batch_size": 3,
+        }
+    )
+    assert "image.width = 3: must be a whole number from 8 to 1024" in found
+    assert "image.fit = 'krop': must be one of crop, pad, stretch, crops" in found
+    assert "generator.lr = 'fast': must be a number from over 0 to 1" in found
+    assert any(text.startswith("generator.learning_rate: unknown field; [generator] has width") for text in found)
+    assert "network.family = 'dcgn': must be one of dcgan, mlp; did you mean dcgan?" in found
+    assert "trainings: unknown field; did you mean training?" in found
+    assert "batch_size: unknown field; did you mean training.batch_size?" in found
+    assert len(found) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("training.batch_size", 0, "a whole number from 1 to 65536"),
+        ("training.batch_size", 1.5, "a whole number from 1 to 65536"),
+        ("training.seed", -1, "a whole number from 0 to under 9223372036854775808"),
+        ("training.device", "gpu", "auto, cpu, mps, cuda or cuda:N"),
+        ("image.channels", 2, "one of 1, 3, 4"),
+        ("objective.real_label", 0.5, "a number from over 0.5 to 1"),
+        ("ema.half_life", -1, "a whole number from 0 to 1000000000"),
+        ("format", 2, "1"),
+        ("generator.lr", float("nan"), "a number from over 0 to 1"),
+    ],
+)
+def test_bounds_are_named(name: str, value: object, allowed: str):
+    with pytest.raises(RecipeError, match="must be") as caught:
+        Recipe.load("quick", {name: value})
+    assert caught.value.problems == [f"{name} = {value!r}: must be {allowed}"]
+
+
+def test_fields_of_another_choice_are_refused():
+    assert problems({"generator": {"hidden": [16]}}) == [
+        "generator.hidden: is not used by network.family = 'dcgan'; leave it out"
+    ]
+
+
+def test_exactly_one_duration():
+    assert "training: give one of" in problems({"training": {"epochs": 1, "minutes": 1}})[0]
+    with pytest.raises(RecipeError, match=r"found none"):
+        Recipe.from_values({})
+    changed = Recipe.load("dcgan", {"training.minutes": 2.0})
+    assert changed.training.minutes == 2.0 and changed.training.epochs is None
+
+
+def test_overrides_do_not_touch_the_original():
+    values = {"training": {"epochs": 1, "seed": 3}}
+    assert merged(values, {"training.seed": 4, "image.width": 8, "training.epochs": None}) == {
+        "training": {"seed": 4},
+        "image": {"width": 8},
+    }
+    assert values == {"training": {"epochs": 1, "seed": 3}}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("generator.lr=1e-4", ("generator.lr", 1e-4)),
+        ("generator.hidden=[8, 16]", ("generator.hidden", [8, 16])),
+        ("image.fit=pad", ("image.fit", "pad")),
+        ("image.fit = 'pad'", ("image.fit", "pad")),
+        ("about.summary=a=b", ("about.summary", "a=b")),
+    ],
+)
+def test_settings_are_toml_or_plain_words(text: str, expected: tuple[str, object]):
+    assert parse_setting(text) == expected
+
+
+@pytest.mark.parametrize("text", ["generator.lr", "=3"])
+def test_settings_without_a_name_or_value_are_refused(text: str):
+    with pytest.raises(InputError, match=r"section\.field=value"):
+        parse_setting(text)
+
+
+def test_unknown_recipes_and_broken_files(tmp_path: Path):
+    with pytest.raises(InputError, match="did you mean dcgan"):
+        Recipe.load("dcgam")
+    with pytest.raises(InputError, match="no such file"):
+        Recipe.load("mine.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_bytes(b"\xff[training")
+    with pytest.raises(InputError, match="not TOML"):
+        Recipe.load(broken)
+
+
+JSONLIKE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from([*recipe_text.field_names(Recipe), *Recipe.model_fields, "generator.x", "x.y.z", ""])
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(NAMES, JSONLIKE, max_size=4))
+def test_anything_at_all_is_accepted_or_refused_in_words(overrides: dict[str, object]):
+    try:
+        recipe = Recipe.load("quick", overrides)
+    except RecipeError as error:
+        assert error.problems and all("\n" not in problem for problem in error.problems)
+    else:
+        assert Recipe.from_toml(recipe.to_toml()) == recipe

@@ -1,0 +1,557 @@
+"""What can be read: each kind of source on small files, hostile and damaged ones, and real data when it is there."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import pickle
+import struct
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from limner.data import idx
+from limner.data.decode import Target, decode
+from limner.data.sources import SOURCES, Unreadable, natural, open_source, safe_title
+from limner.errors import InputError
+
+REAL = os.environ.get("LIMNER_TEST_DATA", "")
+
+
+def png(value: int = 0, size: tuple[int, int] = (16, 16), mode: str = "L") -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, size, (value,) * len(mode) if len(mode) > 1 else value).save(file, "PNG")
+    return file.getvalue()
+
+
+def write(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def zipped(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def idx_bytes(array: np.ndarray, code: int = 0x08) -> bytes:
+    return bytes([0, 0, code, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def names(location: Path | str) -> list[str]:
+    return [entry.name for entry in open_source(location).entries]
+
+
+FILES = {
+    "cats/b.png": png(1),
+    "cats/a.PNG": png(2),
+    "dogs/deep/er/c.jpg": png(3),
+    "dogs/note.txt": b"text",
+    "LICENSE": b"MIT",
+    "README.md": b"# hello",
+    ".hidden.png": png(9),
+    ".git/x.png": png(9),
+    "__MACOSX/cats/._a.png": b"junk",
+    "dogs/without_ending": png(4),
+}
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_folder_and_zip_list_the_same(kind: str, tmp_path: Path) -> None:
+    location = write(tmp_path / "pets", FILES) if kind == "folder" else zipped(tmp_path / "pets.zip", FILES)
+    source = open_source(location)
+    assert source.kind == kind
+    assert source.title == "pets"
+    assert source.location == str(location)
+    assert [(entry.name, entry.label) for entry in source.entries] == [
+        ("cats/a.PNG", "cats"),
+        ("cats/b.png", "cats"),
+        ("dogs/deep/er/c.jpg", "dogs"),
+        ("dogs/without_ending", "dogs"),
+    ]
+    assert source.ignored == 3
+    assert [source.read(index) for index in range(4)] == [png(2), png(1), png(3), png(4)]
+    with source.open(1) as file:  # type: ignore[union-attr]
+        assert file.read() == png(1)
+
+
+def test_classes_below_a_folder_that_holds_everything(tmp_path: Path) -> None:
+    files = {"all/cats/1.png": png(), "all/dogs/2.png": png()}
+    for location in (write(tmp_path / "a", files), zipped(tmp_path / "a.zip", files)):
+        assert [entry.label for entry in open_source(location).entries] == ["cats", "dogs"]
+
+
+def test_no_classes_when_some_pictures_lie_beside_the_folders(tmp_path: Path) -> None:
+    write(tmp_path, {"cats/1.png": png(), "2.png": png()})
+    assert [entry.label for entry in open_source(tmp_path).entries] == [None, None]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
+    write(tmp_path / "there", {"x.png": png()})
+    write(tmp_path / "here", {"y.png": png()})
+    (tmp_path / "here/sub").symlink_to(tmp_path / "there")
+    (tmp_path / "here/loop").symlink_to(tmp_path / "here")
+    (tmp_path / "here/gone.png").symlink_to(tmp_path / "nowhere.png")
+    source = open_source(tmp_path / "here")
+    assert [entry.name for entry in source.entries] == ["sub/x.png", "y.png"]
+    assert [item.name for item in source.skipped] == ["gone.png"]
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/etc/evil.png", "..\\evil.png", "C:\\evil.png"])
+def test_an_archive_that_points_outside_is_refused(name: str, tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", {"good.png": png(), name: png()})
+    with pytest.raises(InputError, match="outside") as caught:
+        open_source(path)
+    assert repr(name) in str(caught.value) and str(path) in str(caught.value)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["x.zip"]
+
+
+def test_dots_in_names_are_no_attack(tmp_path: Path) -> None:
+    assert names(zipped(tmp_path / "x.zip", {"a..b.png": png(), "c...png": png()})) == ["a..b.png", "c...png"]
+
+
+def test_damaged_and_encrypted_zip_entries_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("a.png", png(1))
+        archive.writestr("b.png", png(2))
+        archive.writestr("c.png", b"")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") + 6] ^= 0xFF  # in a.png: its CRC is wrong now
+    second = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 4)
+    content[second + 8] |= 1  # b.png's "encrypted" flag in the directory
+    path.write_bytes(content)
+    source = open_source(path)
+    with pytest.raises(zipfile.BadZipFile, match="CRC"):
+        source.read(0)
+    with pytest.raises(Unreadable, match="encrypted"):
+        source.read(1)
+    with pytest.raises(Unreadable, match="empty"):
+        source.read(2)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "no image files"),
+        ({"a.txt": b"x", "b.doc": b"y"}, r"no image files \(2 other files\)"),
+    ],
+)
+def test_nothing_to_read(files: dict[str, bytes], message: str, tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    with pytest.raises(InputError, match=message):
+        open_source(write(tmp_path / "x", files))
+    with pytest.raises(InputError, match=message):
+        open_source(zipped(tmp_path / "x.zip", files))
+
+
+@pytest.mark.parametrize("location", ["", "no/such/folder", "nothing.zip", "hf:", "procedural:castles", "a\0b"])
+def test_what_is_not_there_is_one_clear_line(location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        open_source(location)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert location in str(caught.value) or repr(location) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["x.zip", "x.npy", "x.npz", "x.h5", "x-images-idx3-ubyte", "x-images-idx3-ubyte.gz", "x.tar"]
+)
+@pytest.mark.parametrize("content", [b"", b"rubbish" * 100, b"\x1f\x8brubbish", b"PK\x03\x04" + bytes(100)])
+def test_rubbish_under_any_name_is_one_clear_line(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        open_source(tmp_path / name)
+    assert "\n" not in str(caught.value) and name in str(caught.value)
+
+
+# Arrays
+
+
+def read_all(location: Path) -> list[np.ndarray]:
+    source = open_source(location)
+    return [np.asarray(source.read(index)) for index in range(len(source.entries))]
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 12, 10), dtype=np.uint8)
+LABELS = np.array([0, 1, 2, 0, 1, 2], np.uint8)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("by_folder", [False, True])
+def test_idx(packed: bool, by_folder: bool, tmp_path: Path) -> None:
+    ending, pack = (".gz", gzip.compress) if packed else ("", bytes)
+    write(
+        tmp_path,
+        {
+            f"train-images-idx3-ubyte{ending}": pack(idx_bytes(IMAGES)),
+            f"train-labels-idx1-ubyte{ending}": pack(idx_bytes(LABELS)),
+            f"t10k-images-idx3-ubyte{ending}": pack(idx_bytes(IMAGES[:2])),
+            f"t10k-labels-idx1-ubyte{ending}": pack(idx_bytes(LABELS[:2])),
+            "LICENSE": b"MIT",
+        },
+    )
+    location = tmp_path if by_folder else tmp_path / f"train-images-idx3-ubyte{ending}"
+    source = open_source(location)
+    assert source.kind == "idx"
+    assert [entry.label for entry in source.entries] == ["0", "1", "2", "0", "1", "2"]
+    assert (np.stack(read_all(location))[..., 0] == IMAGES).all()
+    block = source.block(1, 4)
+    assert block is not None and (block[..., 0] == IMAGES[1:4]).all()
+
+
+def test_idx_of_other_types_and_without_labels(tmp_path: Path) -> None:
+    floats = (IMAGES / 255).astype(">f4")
+    (tmp_path / "some-images-idx3-ubyte").write_bytes(idx_bytes(floats, 0x0D))
+    assert (np.stack(read_all(tmp_path))[..., 0] == IMAGES).all()
+    assert open_source(tmp_path).entries[3].label is None
+
+
+GOOD = idx_bytes(IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x00\x00\x08\x01" + GOOD[4:], "1 axes|axes"),
+        (b"\x00\x01\x08\x03" + GOOD[4:], "0x00010803"),
+        (b"\x00\x00\x07\x03" + GOOD[4:], "0x00000703"),
+        (GOOD[:10], "within its header"),
+        (GOOD[:-1], "719 of 720"),
+        (b"\0\0\x08\x03" + b"\xff" * 12, "get "),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_damaged_idx(content: bytes, message: str, packed: bool, tmp_path: Path) -> None:
+    path = tmp_path / f"x-images-idx3-ubyte{'.gz' if packed else ''}"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(InputError, match=message):
+        open_source(path).read(0)
+    if not packed:  # what can be seen without unpacking is seen at once
+        with pytest.raises(InputError, match=message):
+            open_source(path)
+
+
+def test_idx_cut_inside_its_gzip_and_labels_that_do_not_fit(tmp_path: Path) -> None:
+    path = tmp_path / "x-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(GOOD)[:-40])
+    with pytest.raises(InputError, match="damaged"):
+        open_source(path).read(0)
+    path.write_bytes(gzip.compress(GOOD))
+    (tmp_path / "x-labels-idx1-ubyte").write_bytes(idx_bytes(LABELS[:5]))
+    with pytest.raises(InputError, match="5 labels for 6 images"):
+        open_source(path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        IMAGES,
+        IMAGES[..., None],
+        IMAGES.astype(np.int64),
+        IMAGES.astype(np.uint16) * 257,
+        IMAGES.astype(np.float32) / 255,
+        (IMAGES / 127.5 - 1).astype(np.float64),
+        IMAGES.astype(np.float32),
+        np.asfortranarray(IMAGES),
+    ],
+    ids=["uint8", "nhwc", "int64", "uint16", "unit", "signed", "float", "fortran"],
+)
+@pytest.mark.parametrize("kind", ["npy", "npz", "hdf5"])
+def test_arrays_of_any_type(values: np.ndarray, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"set.{kind}"
+    if kind == "npy":
+        np.save(path, values)
+    elif kind == "npz":
+        np.savez_compressed(path, images=values, labels=LABELS)
+    else:
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:
+            file["images"], file["labels"] = values, LABELS
+    assert open_source(path).title == "set"
+    assert (np.stack(read_all(path))[..., 0] == IMAGES).all()
+    assert open_source(path).entries[1].label == (None if kind == "npy" else "1")
+
+
+def test_channels_first_and_last(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 9, 11, 3), dtype=np.uint8)
+    np.save(tmp_path / "last.npy", pixels)
+    np.save(tmp_path / "first.npy", pixels.transpose(0, 3, 1, 2))
+    assert (np.stack(read_all(tmp_path / "last.npy")) == pixels).all()
+    assert (np.stack(read_all(tmp_path / "first.npy")) == pixels).all()
+
+
+def test_booleans_are_black_and_white(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", IMAGES > 127)
+    assert set(np.unique(read_all(tmp_path / "x.npy"))) == {0, 255}
+
+
+def test_a_picture_with_numbers_that_are_not_finite_is_named(tmp_path: Path) -> None:
+    values = (IMAGES / 255).astype(np.float32)
+    values[2, 0, 0] = np.nan
+    np.save(tmp_path / "x.npy", values)
+    source = open_source(tmp_path / "x.npy")
+    assert source.block(0, 6) is None and source.block(3, 6) is not None
+    with pytest.raises(Unreadable, match="finite"):
+        source.read(2)
+    assert (np.asarray(source.read(3))[..., 0] == IMAGES[3]).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((6, 784), np.uint8), "shape"),
+        (np.zeros((28, 28, 3), np.uint8), "shape"),
+        (np.zeros((2, 5, 28, 28), np.uint8), "shape"),
+        (np.zeros((2, 28, 28), complex), "complex"),
+        (np.full((2, 28, 28), 1000.0), "1000"),
+        (np.full((2, 28, 28), -5), "-5"),
+        (np.array([b"x", {}], dtype=object), "bject"),
+    ],
+)
+def test_arrays_that_hold_no_pictures(values: np.ndarray, message: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", values)
+    np.savez(tmp_path / "x.npz", images=values)
+    for name in ("x.npy", "x.npz"):
+        with pytest.raises(InputError, match=message if name == "x.npy" else "."):
+            open_source(tmp_path / name).read(0)
+
+
+class Payload:
+    """Leaves a file behind when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (Path(os.environ["LIMNER_TRAP"]),))
+
+
+def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trap = tmp_path / "trap"
+    monkeypatch.setenv("LIMNER_TRAP", str(trap))
+    array = np.array([Payload()] * 2, dtype=object)
+    np.save(tmp_path / "x.npy", array)
+    np.savez(tmp_path / "x.npz", images=IMAGES, labels=array)
+    (tmp_path / "y.npy").write_bytes(pickle.dumps(Payload()))
+    for name in ("x.npy", "x.npz", "y.npy"):
+        with pytest.raises(InputError):
+            open_source(tmp_path / name).read(0)
+    assert not trap.exists()
+    np.load(tmp_path / "x.npy", allow_pickle=True)
+    assert trap.exists()  # the trap works
+
+
+@pytest.mark.parametrize(
+    ("arrays", "found"),
+    [
+        ({"x_train": IMAGES, "y_train": LABELS[:, None], "x_test": IMAGES[:1], "y_test": LABELS[:1]}, True),
+        ({"pixels": IMAGES, "labels": np.array(list("abcabc"))}, True),
+        ({"first": IMAGES, "second": IMAGES}, False),
+        ({"labels": LABELS}, False),
+    ],
+)
+def test_names_inside_npz(arrays: dict[str, np.ndarray], found: bool, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", **arrays)
+    if found:
+        source = open_source(tmp_path / "x.npz")
+        assert len(source.entries) == 6
+        assert source.entries[1].label in ("1", "b")
+    else:
+        with pytest.raises(InputError, match="'images'"):
+            open_source(tmp_path / "x.npz")
+
+
+def test_hdf5_groups_and_texts(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["train/images"] = IMAGES
+        file["train/labels"] = ["cat", "dog"] * 3
+    assert [entry.label for entry in open_source(tmp_path / "x.h5").entries][:2] == ["cat", "dog"]
+
+
+def test_a_missing_extra_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.h5").write_bytes(b"")
+    for module in ("h5py", "datasets"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=r"pip install 'limner\[hdf5\]'"):
+        open_source(tmp_path / "x.h5")
+    with pytest.raises(InputError, match=r"pip install 'limner\[hub\]'"):
+        open_source("hf:someone/something")
+
+
+# The hub
+
+
+def test_a_hub_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through ``datasets`` itself, from a folder as the hub holds one."""
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hf"))
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    write(tmp_path / "set", {"train/cat/1.png": png(1), "train/dog/2.png": png(2), "train/dog/3.png": png(3)})
+    source = open_source(f"hf:{tmp_path / 'set'}:train")
+    assert source.kind == "hub" and source.title == "set"
+    assert [entry.label for entry in source.entries] == ["cat", "dog", "dog"]
+    assert source.classes == ("cat", "dog")
+    values = [int(decode(source.read(index), Target(16, 16, 1)).pixels[0, 0, 0]) for index in range(3)]
+    assert values == [1, 2, 3]
+    assert source.content_hash()[0] == open_source(f"hf:{tmp_path / 'set'}").content_hash()[0]
+    with pytest.raises(InputError, match="split"):
+        open_source(f"hf:{tmp_path / 'set'}:nonsense")
+
+
+# Fashion-MNIST by name
+
+
+def test_fashion_mnist_is_found_checked_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = {}
+    for part, images, labels in (("train", IMAGES, LABELS), ("t10k", IMAGES[:2], LABELS[:2])):
+        contents[f"{part}-images-idx3-ubyte.gz"] = gzip.compress(idx_bytes(images), mtime=0)
+        contents[f"{part}-labels-idx1-ubyte.gz"] = gzip.compress(idx_bytes(labels), mtime=0)
+    sums = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
+    monkeypatch.setattr(idx, "FASHION_FILES", sums)
+    monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))
+    asked: list[str] = []
+
+    def answer(url: str, timeout: float) -> io.BytesIO:
+        asked.append(url)
+        assert url.startswith("https://") and timeout < 120
+        if served is None:
+            raise OSError("Name or service not known")
+        return io.BytesIO(served[url.rpartition("/")[2]])
+
+    monkeypatch.setattr(idx, "urlopen", answer)
+    served: dict[str, bytes] | None = None
+    with pytest.raises(InputError, match=r"cannot be downloaded \(Name or service not known\).*LIMNER_DATA"):
+        open_source("fashion-mnist")
+    served = {name: b"<html>" for name in contents}
+    with pytest.raises(InputError, match="MD5 sum is wrong"):
+        open_source("fashion-mnist")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]  # nothing half-done stays
+    served = contents
+    source = open_source("fashion-mnist")
+    assert (source.kind, source.location, source.title, len(source.entries)) == (*["fashion-mnist"] * 3, 6)
+    asked.clear()
+    open_source("fashion-mnist")
+    assert not asked  # from the cache
+    monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "other"))
+    served = None
+    write(tmp_path / "data/fashion-mnist", contents)
+    monkeypatch.setenv("LIMNER_DATA", str(tmp_path / "data"))
+    assert len(open_source("fashion-mnist").entries) == 6
+    assert not asked
+    (tmp_path / "data/fashion-mnist/train-images-idx3-ubyte.gz").write_bytes(b"edited")
+    with pytest.raises(InputError, match=r"train-images-idx3-ubyte\.gz is there, but its MD5 sum is wrong"):
+        open_source("fashion-mnist")
+
+
+def test_the_published_sums() -> None:
+    assert idx.FASHION_FILES["train-images-idx3-ubyte.gz"] == "8d4fb7e6c68d591d4c3dfef9ec88bf0d"
+    assert len(idx.FASHION_CLASSES) == 10 and idx.FASHION_CLASSES[9] == "Ankle boot"
+
+
+# Procedural
+
+
+def test_procedural_collections() -> None:
+    source = open_source("procedural:initials:12")
+    assert source.title == "initials" and len(source.entries) == 12
+    assert source.read(3).shape == (64, 64, 1)  # type: ignore[union-attr]
+    sized = source.sized(24, 32)
+    assert sized.read(3).shape == (32, 24, 1)  # type: ignore[union-attr]
+    assert source.entries[3].label is not None and source.entries[3].label == sized.entries[3].label
+    assert (
+        len({open_source(f"procedural:{name}").content_hash()[0] for name in ("initials:12", "initials:13", "maps:12")})
+        == 3
+    )
+    assert open_source("procedural:maps").read(0).shape == (64, 64, 3)  # type: ignore[union-attr]
+    for wrong in ("procedural:initials:0", "procedural:initials:x", "procedural:initials:-5", "procedural:"):
+        with pytest.raises(InputError):
+            open_source(wrong)
+
+
+def test_processes_draw_what_one_process_draws() -> None:
+    source = open_source("procedural:initials:400").sized(16, 16)
+    target = Target(16, 16, 3)
+    assert source.stream(target, 1) is None
+    stream = source.stream(target, 2)
+    assert stream is not None
+    for index in range(5):
+        decoded = next(stream)
+        assert (decoded.pixels == decode(source.read(index), target).pixels).all()  # type: ignore[union-attr]
+    stream.close()  # type: ignore[attr-defined]
+
+
+# Contents
+
+
+def test_content_hash_follows_contents_not_places(tmp_path: Path) -> None:
+    one = write(tmp_path / "one", {"a.png": png(1), "b/c.png": png(2)})
+    two = write(tmp_path / "two", {"b/c.png": png(2), "a.png": png(1), "LICENSE": b"x"})
+    three = write(tmp_path / "three", {"a.png": png(2), "b/c.png": png(1)})
+    four = write(tmp_path / "four", {"a.png": png(1), "d/c.png": png(2)})  # another class
+    hashes = [open_source(path).content_hash()[0] for path in (one, two, three, four)]
+    assert hashes[0] == hashes[1] and len(set(hashes)) == 3
+
+
+def test_known_files_are_not_read_again(tmp_path: Path) -> None:
+    write(tmp_path, {"a.png": png(1), "b.png": png(2)})
+    for name in ("a.png", "b.png"):
+        os.utime(tmp_path / name, (1e9, 1e9))
+    first, known = open_source(tmp_path).content_hash()
+    assert set(known) == {"a.png", "b.png"}
+    (tmp_path / "a.png").write_bytes(png(3))  # same size, same time: not noticed, as documented
+    assert len(png(3)) == len(png(1))
+    os.utime(tmp_path / "a.png", (1e9, 1e9))
+    assert open_source(tmp_path).content_hash(known)[0] == first
+    os.utime(tmp_path / "a.png", (1e9, 1e9 + 1))
+    changed, _ = open_source(tmp_path).content_hash(known)
+    assert changed != first
+    assert changed == open_source(tmp_path).content_hash()[0]
+
+
+def test_a_file_that_was_just_written_is_not_remembered(tmp_path: Path) -> None:
+    write(tmp_path, {"a.png": png(1)})
+    _, known = open_source(tmp_path).content_hash()
+    assert not known
+
+
+def test_titles_and_order() -> None:
+    assert safe_title("my maps (2)/x") == "my-maps-2-x"
+    assert safe_title("..") == "collection"
+    assert sorted(["10", "9", "b2", "b10", "a"], key=natural) == ["9", "10", "a", "b2", "b10"]
+
+
+def test_every_kind_has_a_line_of_help_and_something_that_opens_it() -> None:
+    for entry in SOURCES.values():
+        assert entry.help and "\n" not in entry.help
+        assert callable(entry.load())
+
+
+@pytest.mark.skipif(not REAL, reason="LIMNER_TEST_DATA is not set")
+@pytest.mark.parametrize(
+    ("name", "count", "ignored"),
+    [
+        ("initials-64.zip", 8324, 1),
+        ("battlemaps-750.zip", 393, 1),
+        ("noto-emoji-128.zip", 1671, 2),
+        ("fashion-mnist", 60_000, 0),
+    ],
+)
+def test_real_collections(name: str, count: int, ignored: int) -> None:
+    source = open_source(Path(REAL) / name)
+    assert (len(source.entries), source.ignored) == (count, ignored)
+    if name == "fashion-mnist":
+        assert source.classes == idx.FASHION_CLASSES and source.entries[0].label == "Ankle boot"
