@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest_plugins = ["cache_support"]
+
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

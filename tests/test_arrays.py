@@ -1,0 +1,205 @@
+"""Collections in one file: IDX, npy, npz and HDF5, damaged and lying ones among them."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from limner.data.sources import Unreadable, open_source
+from limner.errors import InputError
+from sources_support import IMAGES, LABELS, idx_bytes, read_all, write
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("by_folder", [False, True])
+def test_idx(packed: bool, by_folder: bool, tmp_path: Path) -> None:
+    ending, pack = (".gz", gzip.compress) if packed else ("", bytes)
+    write(
+        tmp_path,
+        {
+            f"train-images-idx3-ubyte{ending}": pack(idx_bytes(IMAGES)),
+            f"train-labels-idx1-ubyte{ending}": pack(idx_bytes(LABELS)),
+            f"t10k-images-idx3-ubyte{ending}": pack(idx_bytes(IMAGES[:2])),
+            f"t10k-labels-idx1-ubyte{ending}": pack(idx_bytes(LABELS[:2])),
+            "LICENSE": b"MIT",
+        },
+    )
+    location = tmp_path if by_folder else tmp_path / f"train-images-idx3-ubyte{ending}"
+    source = open_source(location)
+    assert source.kind == "idx"
+    assert [entry.label for entry in source.entries] == ["0", "1", "2", "0", "1", "2"]
+    assert (np.stack(read_all(location))[..., 0] == IMAGES).all()
+    block = source.block(1, 4)
+    assert block is not None and (block[..., 0] == IMAGES[1:4]).all()
+
+
+def test_idx_of_other_types_and_without_labels(tmp_path: Path) -> None:
+    floats = (IMAGES / 255).astype(">f4")
+    (tmp_path / "some-images-idx3-ubyte").write_bytes(idx_bytes(floats, 0x0D))
+    assert (np.stack(read_all(tmp_path))[..., 0] == IMAGES).all()
+    assert open_source(tmp_path).entries[3].label is None
+
+
+GOOD = idx_bytes(IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x00\x00\x08\x01" + GOOD[4:], "1 axes|axes"),
+        (b"\x00\x01\x08\x03" + GOOD[4:], "0x00010803"),
+        (b"\x00\x00\x07\x03" + GOOD[4:], "0x00000703"),
+        (GOOD[:10], "within its header"),
+        (GOOD[:-1], "719 of 720"),
+        (b"\0\0\x08\x03" + b"\xff" * 12, "get "),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_damaged_idx(content: bytes, message: str, packed: bool, tmp_path: Path) -> None:
+    path = tmp_path / f"x-images-idx3-ubyte{'.gz' if packed else ''}"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(InputError, match=message):
+        open_source(path).read(0)
+    if not packed:  # what can be seen without unpacking is seen at once
+        with pytest.raises(InputError, match=message):
+            open_source(path)
+
+
+def test_idx_cut_inside_its_gzip_and_labels_that_do_not_fit(tmp_path: Path) -> None:
+    path = tmp_path / "x-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(GOOD)[:-40])
+    with pytest.raises(InputError, match="damaged"):
+        open_source(path).read(0)
+    path.write_bytes(gzip.compress(GOOD))
+    (tmp_path / "x-labels-idx1-ubyte").write_bytes(idx_bytes(LABELS[:5]))
+    with pytest.raises(InputError, match="5 labels for 6 images"):
+        open_source(path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        IMAGES,
+        IMAGES[..., None],
+        IMAGES.astype(np.int64),
+        IMAGES.astype(np.uint16) * 257,
+        IMAGES.astype(np.float32) / 255,
+        (IMAGES / 127.5 - 1).astype(np.float64),
+        IMAGES.astype(np.float32),
+        np.asfortranarray(IMAGES),
+    ],
+    ids=["uint8", "nhwc", "int64", "uint16", "unit", "signed", "float", "fortran"],
+)
+@pytest.mark.parametrize("kind", ["npy", "npz", "hdf5"])
+def test_arrays_of_any_type(values: np.ndarray, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"set.{kind}"
+    if kind == "npy":
+        np.save(path, values)
+    elif kind == "npz":
+        np.savez_compressed(path, images=values, labels=LABELS)
+    else:
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:
+            file["images"], file["labels"] = values, LABELS
+    assert open_source(path).title == "set"
+    assert (np.stack(read_all(path))[..., 0] == IMAGES).all()
+    assert open_source(path).entries[1].label == (None if kind == "npy" else "1")
+
+
+def test_channels_first_and_last(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 9, 11, 3), dtype=np.uint8)
+    np.save(tmp_path / "last.npy", pixels)
+    np.save(tmp_path / "first.npy", pixels.transpose(0, 3, 1, 2))
+    assert (np.stack(read_all(tmp_path / "last.npy")) == pixels).all()
+    assert (np.stack(read_all(tmp_path / "first.npy")) == pixels).all()
+
+
+def test_booleans_are_black_and_white(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", IMAGES > 127)
+    assert set(np.unique(read_all(tmp_path / "x.npy"))) == {0, 255}
+
+
+def test_a_picture_with_numbers_that_are_not_finite_is_named(tmp_path: Path) -> None:
+    values = (IMAGES / 255).astype(np.float32)
+    values[2, 0, 0] = np.nan
+    np.save(tmp_path / "x.npy", values)
+    source = open_source(tmp_path / "x.npy")
+    assert source.block(0, 6) is None and source.block(3, 6) is not None
+    with pytest.raises(Unreadable, match="finite"):
+        source.read(2)
+    assert (np.asarray(source.read(3))[..., 0] == IMAGES[3]).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((6, 784), np.uint8), "shape"),
+        (np.zeros((28, 28, 3), np.uint8), "shape"),
+        (np.zeros((2, 5, 28, 28), np.uint8), "shape"),
+        (np.zeros((2, 28, 28), complex), "complex"),
+        (np.full((2, 28, 28), 1000.0), "1000"),
+        (np.full((2, 28, 28), -5), "-5"),
+        (np.array([b"x", {}], dtype=object), "bject"),
+    ],
+)
+def test_arrays_that_hold_no_pictures(values: np.ndarray, message: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", values)
+    np.savez(tmp_path / "x.npz", images=values)
+    for name in ("x.npy", "x.npz"):
+        with pytest.raises(InputError, match=message if name == "x.npy" else "."):
+            open_source(tmp_path / name).read(0)
+
+
+class Payload:
+    """Leaves a file behind when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (Path(os.environ["LIMNER_TRAP"]),))
+
+
+def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trap = tmp_path / "trap"
+    monkeypatch.setenv("LIMNER_TRAP", str(trap))
+    array = np.array([Payload()] * 2, dtype=object)
+    np.save(tmp_path / "x.npy", array)
+    np.savez(tmp_path / "x.npz", images=IMAGES, labels=array)
+    (tmp_path / "y.npy").write_bytes(pickle.dumps(Payload()))
+    for name in ("x.npy", "x.npz", "y.npy"):
+        with pytest.raises(InputError):
+            open_source(tmp_path / name).read(0)
+    assert not trap.exists()
+    np.load(tmp_path / "x.npy", allow_pickle=True)
+    assert trap.exists()  # the trap works
+
+
+@pytest.mark.parametrize(
+    ("arrays", "found"),
+    [
+        ({"x_train": IMAGES, "y_train": LABELS[:, None], "x_test": IMAGES[:1], "y_test": LABELS[:1]}, True),
+        ({"pixels": IMAGES, "labels": np.array(list("abcabc"))}, True),
+        ({"first": IMAGES, "second": IMAGES}, False),
+        ({"labels": LABELS}, False),
+    ],
+)
+def test_names_inside_npz(arrays: dict[str, np.ndarray], found: bool, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", **arrays)
+    if found:
+        source = open_source(tmp_path / "x.npz")
+        assert len(source.entries) == 6
+        assert source.entries[1].label in ("1", "b")
+    else:
+        with pytest.raises(InputError, match="'images'"):
+            open_source(tmp_path / "x.npz")
+
+
+def test_hdf5_groups_and_texts(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["train/images"] = IMAGES
+        file["train/labels"] = ["cat", "dog"] * 3
+    assert [entry.label for entry in open_source(tmp_path / "x.h5").entries][:2] == ["cat", "dog"]
