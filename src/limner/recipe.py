@@ -167,7 +167,7 @@ class Recipe(Section):
     snapshots: Snapshots = Snapshots()
 
     @classmethod
-    def from_values(cls, values: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    def from_values(cls, values: Mapping[str, Any], where: str = "given") -> Recipe:
         """Check nested values (as TOML gives them).
 
         Raises:
@@ -197,7 +197,7 @@ class Recipe(Section):
             RecipeError: wrong fields, all of them named.
         """
         if isinstance(recipe, Recipe):
-            values, where = recipe.values(), "recipe"
+            values, where = recipe.values(), "given"
         else:
             path = find(recipe)
             values, where = _read(path.read_bytes(), str(recipe)), str(recipe)
@@ -220,7 +220,7 @@ class Recipe(Section):
         return recipe_text.to_toml(self.values(), type(self))
 
     @classmethod
-    def from_toml(cls, text: str, where: str = "recipe") -> Recipe:
+    def from_toml(cls, text: str, where: str = "given") -> Recipe:
         """Check a recipe's TOML text (see :meth:`from_values` for the errors)."""
         return cls.from_values(_read(text.encode(), where), where)
 
@@ -228,9 +228,9 @@ class Recipe(Section):
 class RecipeError(InputError):
     """All that is wrong with a recipe: ``problems`` has one line each."""
 
-    def __init__(self, problems: Iterable[str], where: str = "recipe") -> None:
+    def __init__(self, problems: Iterable[str], where: str = "given") -> None:
         self.problems = list(dict.fromkeys(problems))
-        super().__init__("\n".join(f"{where}: {problem}" for problem in self.problems))
+        super().__init__("\n".join(f"recipe {where}: {problem}" for problem in self.problems))
 
 
 def names() -> list[str]:
