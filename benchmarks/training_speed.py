@@ -28,8 +28,8 @@ import torch
 from torch import nn
 
 from limner.data import prepare
+from limner.device import choose_device, choose_precision, environment
 from limner.recipe import Recipe
-from limner.training.device import choose_device, choose_precision, environment
 from limner.training.train import assemble, resolved
 
 GFLOP_PER_IMAGE = 2.24

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from limner import networks
+from limner.device import autocast_for
 from limner.noise import Stream, derived_seed
 from limner.recipe import Recipe
-from limner.training.device import autocast_for
 from limner.training.objectives import non_saturating
 from limner.training.step import Step
 from limner.training.train import make_optimizer

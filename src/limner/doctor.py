@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from limner.data.store import cache_root
-from limner.training.device import choose_device, choose_precision, processor_name
+from limner.device import choose_device, choose_precision, processor_name
 from limner.version import __version__
 
 EXTRAS = {"hdf5": "h5py", "hub": "datasets", "video": "av"}

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from limner.data import prepare
+from limner.device import choose_device
 from limner.recipe import Recipe
 from limner.training import display as displays
-from limner.training.device import choose_device
 from limner.training.loop import Loop
 from limner.training.outcome import duration
 from limner.training.train import DEFAULT_RECIPE, assemble, resolved

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+import torch._dynamo  # what torch's optimizers import at their first use: here it belongs to the imports
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -20,14 +21,7 @@ from torch.optim import Optimizer
 
 from limner import rundir
 from limner.data import Collection, prepare
-from limner.errors import InputError
-from limner.networks import build, place
-from limner.recipe import Player, Recipe
-from limner.rundir import RunDir
-from limner.tables import OBJECTIVES, OPTIMIZERS
-from limner.training import display as displays
-from limner.training.callbacks import STATE_FORMAT, Checkpoint, Measure, Show, event, restore
-from limner.training.device import (
+from limner.device import (
     autocast_for,
     choose_device,
     choose_precision,
@@ -35,6 +29,13 @@ from limner.training.device import (
     keep_freed_memory,
     parameter_type,
 )
+from limner.errors import InputError
+from limner.networks import build, place
+from limner.recipe import Player, Recipe
+from limner.rundir import RunDir
+from limner.tables import OBJECTIVES, OPTIMIZERS
+from limner.training import display as displays
+from limner.training.callbacks import STATE_FORMAT, Checkpoint, Measure, Show, event, restore
 from limner.training.ema import AveragedGenerator
 from limner.training.feed import Feed
 from limner.training.loop import Loop, Progress

@@ -28,7 +28,10 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device {name}: must be auto, cpu, mps, cuda or cuda:N") from None
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
         raise InputError(f"device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu")
     if device.type == "mps" and not torch.backends.mps.is_available():
