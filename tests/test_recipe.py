@@ -112,6 +112,29 @@ def test_fields_of_another_choice_are_refused():
     ]
 
 
+def test_another_choice_takes_the_recipes_fields_of_the_one_before_with_it():
+    """``--set network.family=mlp`` must not fail over widths that the user never gave."""
+    recipe = Recipe.load("quick", {"network.family": "mlp", "generator.hidden": [8]})
+    assert recipe.generator.hidden == (8,) and "width" not in recipe.values()["generator"]
+    with pytest.raises(RecipeError, match=r"generator\.width: is not used by network\.family = 'mlp'; leave it out"):
+        Recipe.load("quick", {"network.family": "mlp", "generator.width": 8})
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load("quick", {"network.family": 5})
+    assert caught.value.problems == ["network.family = 5: must be a text"]
+
+
+def test_odd_values_and_files_are_refused_in_words(tmp_path: Path):
+    assert parse_setting("training.seed=" + "9" * 5000)[1] == "9" * 5000
+    assert parse_setting("image.width=" + "[" * 5000)[1] == "[" * 5000
+    with pytest.raises(RecipeError, match=r"generator\.lr = True: must be a number"):
+        Recipe.load("quick", {"generator.lr": True})
+    with pytest.raises(InputError, match="cannot be read"):
+        Recipe.load("x" * 400)
+    marked = tmp_path / "marked.toml"
+    marked.write_bytes(b"\xef\xbb\xbf" + Recipe.load("quick").to_toml().encode())
+    assert Recipe.load(marked) == Recipe.load("quick")
+
+
 def test_exactly_one_duration():
     assert "training: give one of" in problems({"training": {"epochs": 1, "minutes": 1}})[0]
     with pytest.raises(RecipeError, match=r"found none"):

@@ -84,6 +84,24 @@ def test_a_failed_checkpoint_leaves_those_before(run: RunDir, monkeypatch: pytes
     assert [path.name for path in (run.path / rundir.CHECKPOINTS).iterdir()] == ["000000100"]
 
 
+def test_a_checkpoint_that_cannot_take_anothers_place_leaves_it(run: RunDir, monkeypatch: pytest.MonkeyPatch):
+    run.save_checkpoint(100, {rundir.STATE: b"first"}, keep=2)
+    rename, names = Path.rename, []
+
+    def fail_second(self: Path, target: Path) -> Path:
+        names.append(self.name)
+        if len(names) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_second)
+    with pytest.raises(LimnerError, match="No space left"):
+        run.save_checkpoint(100, {rundir.STATE: b"second"}, keep=2)
+    monkeypatch.undo()
+    assert (run.newest_checkpoint()[1] / rundir.STATE).read_bytes() == b"first"
+    assert [path.name for path in (run.path / rundir.CHECKPOINTS).iterdir()] == ["000000100"]
+
+
 def test_checkpoints_are_bounded_and_replaced_by_themselves(run: RunDir):
     for images in (100, 200, 300, 300):
         run.save_checkpoint(images, {rundir.STATE: str(images).encode(), "x": b"1"}, keep=2)

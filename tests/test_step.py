@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from limner import networks
+from limner import networks, noise
+from limner.data import prepare
 from limner.device import autocast_for
 from limner.noise import Stream, derived_seed
 from limner.recipe import Recipe
 from limner.training.objectives import non_saturating
 from limner.training.step import Step
-from limner.training.train import make_optimizer
+from limner.training.train import assemble, make_optimizer, resolved
 
 STEPS = 20
 BATCH = 4
@@ -153,17 +156,21 @@ def test_outputs_and_gradients_are_those_of_the_layers_by_hand(name: str):
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_twenty_steps_give_the_weights_of_the_textbook(name: str):
-    recipe, (generator, discriminator), (hand_generator, hand_discriminator) = pairs(name)
-    before = copy.deepcopy(generator.state_dict())
-    step = Step(
-        generator.train(),
-        discriminator.train(),
-        make_optimizer(generator, recipe.generator),
-        make_optimizer(discriminator, recipe.discriminator),
-        non_saturating(),
-        autocast_for("float64", torch.device("cpu")),
-    )
+def test_twenty_steps_give_the_weights_of_the_textbook(name: str, tmp_path: Path):
+    """Limner's whole training (feed, order, latents, step, optimizers) against a loop that is written out here."""
+    size = {"dcgan": 64, "vanilla": 28}[name]
+    pixels = np.random.default_rng(2).integers(0, 256, (11, size, size), dtype=np.uint8)
+    np.save(tmp_path / "pictures.npy", pixels)
+    settings = {"training.batch_size": BATCH, "training.precision": "float64", "training.device": "cpu"}
+    recipe = Recipe.load(name, settings)
+    collection = prepare(tmp_path / "pictures.npy", recipe.image, cache_dir=tmp_path / "cache")
+    loop = assemble(resolved(recipe, collection, torch.device("cpu")), collection, torch.device("cpu"))
+    hand_generator, hand_discriminator = (network.double() for network in BY_HAND[name]())
+    before = copy.deepcopy(loop.step.generator.state_dict())
+    for ours, theirs in ((loop.step.generator, hand_generator), (loop.step.discriminator, hand_discriminator)):
+        with torch.no_grad():
+            for mine, hand in zip(ours.parameters(), theirs.parameters(), strict=True):
+                hand.copy_(mine)
     betas = (0.5, 0.999) if name == "dcgan" else (0.9, 0.999)
     by_hand = textbook_step(
         hand_generator,
@@ -173,22 +180,21 @@ def test_twenty_steps_give_the_weights_of_the_textbook(name: str):
             torch.optim.Adam(hand_discriminator.parameters(), 0.0002, betas),
         ),
     )
-    size = recipe.image.width
-    assert size
-    data = torch.Generator().manual_seed(2)
+    order = np.concatenate([noise.permutation(0, Stream.DATA_ORDER, epoch, 11) for epoch in range(8)])
     for number in range(STEPS):
-        real = torch.rand(BATCH, 1, size, size, generator=data, dtype=torch.float64) * 2 - 1
-        z = torch.randn(BATCH, 100, generator=data, dtype=torch.float64)
-        seed = derived_seed(0, Stream.TORCH, number)
-        torch.manual_seed(seed)
-        step(real, z)
-        torch.manual_seed(seed)
+        loop.advance()
+        samples = np.arange(number * BATCH, (number + 1) * BATCH)
+        real = torch.from_numpy(pixels[order[samples]]).double()[:, None] / 127.5 - 1
+        z = torch.from_numpy(noise.normal(0, Stream.TRAIN_LATENT, samples, 100)).double()
+        torch.manual_seed(derived_seed(0, Stream.TORCH, number))
         by_hand(real, z[:, :, None, None] if name == "dcgan" else z)
-    for ours, theirs in ((generator, hand_generator), (discriminator, hand_discriminator)):
+    for ours, theirs in ((loop.step.generator, hand_generator), (loop.step.discriminator, hand_discriminator)):
         for mine, hand in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
             assert (mine - hand).abs().max() < 1e-9
-    moved = max((before[key] - value).abs().max().item() for key, value in generator.named_parameters())
-    assert 0.001 < moved < 0.02, "twenty steps of Adam at 0.0002 move a weight by at most 0.004, batch norm included"
+    moved = max((before[key] - value).abs().max().item() for key, value in loop.step.generator.named_parameters())
+    assert 0.001 < moved < 0.02, "twenty steps of Adam at 0.0002 move a weight by some 0.004 at most"
+    for averaged, trained in zip(loop.average.current().parameters(), hand_generator.parameters(), strict=True):
+        assert (averaged - trained).abs().max() < 1e-9
 
 
 def test_the_generators_turn_leaves_the_discriminator_alone():

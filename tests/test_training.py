@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +56,16 @@ class StopAt(InterruptAt):
 
     def after_step(self, loop: Loop) -> Signal:
         return Stop("enough") if loop.progress.step == self.step else Continue()
+
+
+class Listening(Quiet):
+    """Remembers what was said, greetings aside."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
 
 def train(data: Path, runs: Path, recipe: str = "quick", display: Quiet | None = None, **overrides: object) -> Outcome:
@@ -121,9 +133,58 @@ def test_resuming_a_finished_run_changes_nothing_and_a_longer_one_goes_on(pictur
     assert all(ours[key] == value for key, value in theirs.items() if key.startswith("240 "))
 
 
+def test_a_shorter_end_than_was_reached_is_refused(pictures: Path, tmp_path: Path):
+    outcome = train(pictures, tmp_path)
+    before = (outcome.run.path / rundir.RECIPE).read_bytes()
+    with pytest.raises(InputError, match="has seen 160 images already, more than the 80 asked for"):
+        limner.resume(outcome.run.path, overrides={"training.images": 80}, display=Quiet())
+    assert (outcome.run.path / rundir.RECIPE).read_bytes() == before
+
+
+def test_what_makes_resuming_inexact_is_told(pictures: Path, tmp_path: Path):
+    outcome = train(pictures, tmp_path, display=InterruptAt(4))
+    path = outcome.run.path / rundir.ENVIRONMENT
+    path.write_text(json.dumps({**json.loads(path.read_text()), "threads": 77}))
+    listening = Listening()
+    limner.resume(outcome.run.path, overrides={"training.precision": "float64"}, display=listening)
+    (note,) = listening.said
+    assert "threads was 77 and is" in note and "and is float64: the training goes on, but not bit for bit" in note
+    assert outcome.run.recipe().training.precision == "float64"
+    quiet = Listening()
+    limner.resume(train(pictures, tmp_path / "b", display=InterruptAt(4)).run.path, display=quiet)
+    assert quiet.said == []
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(pictures: Path, tmp_path: Path):
+    outcome = train(pictures, tmp_path, display=InterruptAt(4))
+
+    class Meddling(Quiet):
+        def after_step(self, loop: Loop) -> Signal:
+            if loop.progress.step == 6:
+                with pytest.raises(InputError, match=rf"is being trained by another process \(number {os.getpid()}\)"):
+                    limner.resume(outcome.run.path, display=Quiet())
+            return Continue()
+
+    assert limner.resume(outcome.run.path, display=Meddling()).ended == "done"
+
+
+def test_names_that_are_no_text_do_not_end_a_run(pictures: Path, tmp_path: Path):
+    """File names are bytes to the system; what is written down about them must still be JSON."""
+    folder = tmp_path / os.fsdecode(b"odd\xff")
+    try:
+        pictures.rename(folder)
+    except OSError as error:  # a file system that takes text only has no such names to read
+        assert error.errno in (errno.EILSEQ, errno.EINVAL)
+        return
+    (folder / os.fsdecode(b"\xfe.png")).write_bytes(b"rubbish")
+    outcome = train(folder, tmp_path / "runs", display=InterruptAt(3))
+    assert outcome.run.read_json("data.json")["skipped_count"] == 1
+    assert limner.resume(outcome.run.path, display=Quiet()).ended == "done"
+
+
 def test_what_a_run_leaves_behind(pictures: Path, tmp_path: Path):
     (pictures / "broken.png").write_bytes(b"no picture")
-    outcome = train(pictures, tmp_path / "runs", snapshots__every_images=40)
+    outcome = train(pictures, tmp_path / "runs", snapshots__every_images=40, training__images=152)
     run = outcome.run
     assert run.path.name == "pictures" and outcome.ended == "done"
     recipe = run.recipe()
@@ -132,14 +193,14 @@ def test_what_a_run_leaves_behind(pictures: Path, tmp_path: Path):
     data = run.read_json("data.json")
     assert (data["count"], data["skipped_count"], data["skipped"][0]["name"]) == (24, 1, "broken.png")
     assert {"torch", "limner", "device", "threads", "precision"} <= run.read_json("environment.json").keys()
-    assert [images for images, _ in run.samples()] == [40, 80, 120, 160]
+    assert [images for images, _ in run.samples()] == [40, 80, 120, 152]
     with Image.open(run.samples()[-1][1]) as grid:
         assert grid.mode == "L" and 200 < grid.width <= 512
     lines = list(run.records("log.jsonl"))
-    assert [line["step"] for line in lines] == list(range(2, 21, 2))
-    assert lines[-1]["images"] == 160 and lines[-1]["epoch"] == pytest.approx(160 / 24, abs=1e-3)
+    assert [line["step"] for line in lines] == [*range(2, 19, 2), 19]
+    assert lines[-1]["images"] == 152 and lines[-1]["epoch"] == pytest.approx(152 / 24, abs=1e-3)
     assert all(line["discriminator_loss"] > 0 and line["generator_gradient"] > 0 for line in lines)
-    assert [images for images, _ in run.checkpoints()] == [160]
+    assert [images for images, _ in run.checkpoints()] == [152]
     assert not [path for path in run.path.rglob("*") if ".tmp" in path.name or path.suffix in (".pt", ".pth", ".pkl")]
 
 
@@ -157,10 +218,31 @@ def test_numbers_that_are_none_stop_the_training_and_spare_the_checkpoint(pictur
                     next(loop.step.discriminator.parameters()).fill_(math.nan)
             return Continue()
 
-    outcome = train(pictures, tmp_path, display=Poison())
-    assert outcome.ended == "stopped" and "not numbers any more after 32 images" in outcome.reason
+    for number, steps in enumerate((2, 1000)):  # seen at the next line of the log, or at the end
+        outcome = train(pictures, tmp_path / str(number), display=Poison(), snapshots__log_steps=steps)
+        assert outcome.ended == "stopped" and "losses are not numbers any more after" in outcome.reason
+        assert outcome.images == (32 if steps == 2 else 160) and outcome.run.checkpoints() == []
+        events = [record["event"] for record in outcome.run.records("events.jsonl")]
+        assert events == ["started", "non-finite", "stopped"]
+        assert "everything is saved" not in outcome.describe()
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_weights_that_are_no_numbers_are_never_saved(pictures: Path, tmp_path: Path, interrupted: bool):
+    """Losses are of the weights before an update: those after it are looked at by themselves."""
+
+    class Overflow(Quiet):
+        def after_step(self, loop: Loop) -> Signal:
+            if loop.progress.step == 20:
+                with torch.no_grad():
+                    next(loop.step.generator.parameters()).fill_(math.inf)
+                loop.interrupted = interrupted
+            return Continue()
+
+    images = 240 if interrupted else 160
+    outcome = train(pictures, tmp_path, display=Overflow(), training__images=images, ema__half_life=0)
+    assert outcome.ended == "stopped" and "weights are not numbers any more after 160" in outcome.reason
     assert outcome.run.checkpoints() == []
-    assert [record["event"] for record in outcome.run.records("events.jsonl")] == ["started", "non-finite", "stopped"]
 
 
 def test_checkpoints_come_by_the_clock_and_only_the_newest_stay(pictures: Path, tmp_path: Path):
@@ -195,23 +277,25 @@ def test_damaged_checkpoints_are_refused_in_words(pictures: Path, tmp_path: Path
 def test_changed_data_is_told(pictures: Path, tmp_path: Path):
     outcome = train(pictures, tmp_path, display=InterruptAt(4))
     (pictures / "disc00.png").unlink()
-    said: list[str] = []
-
-    class Listening(Quiet):
-        def say(self, text: str) -> None:
-            said.append(text)
-
-    limner.resume(outcome.run.path, display=Listening())
-    assert "has changed since this training began" in said[0]
-    assert "data-changed" in [record["event"] for record in outcome.run.records("events.jsonl")]
+    listening = Listening()
+    limner.resume(outcome.run.path, display=listening)
+    assert "has changed since this training began" in listening.said[0]
+    hashes = [record["content_hash"] for record in outcome.run.records("events.jsonl") if record["event"] == "resumed"]
+    assert hashes == [outcome.run.read_json("data.json")["content_hash"]]
 
 
 @pytest.mark.parametrize(
     ("duration", "images"),
-    [({"training.epochs": 3}, 304), ({"training.epochs": 0.5}, 56), ({"training.images": 100}, 104)],
+    [
+        ({"training.epochs": 3}, 300),
+        ({"training.epochs": 0.52}, 60),
+        ({"training.images": 101}, 110),
+        ({"training.epochs": 1.1}, 110),  # 110.00000000000001 in binary
+        ({"training.epochs": 1e-6}, 10),
+    ],
 )
 def test_durations_become_whole_batches(duration: dict[str, float], images: int):
-    recipe = Recipe.load("quick", {**duration, "training.batch_size": 8})
+    recipe = Recipe.load("quick", {**duration, "training.batch_size": 10})
     assert total_images(recipe, 100) == images
     assert total_images(recipe.changed({"training.minutes": 1}), 100) is None
 
@@ -234,6 +318,7 @@ def test_grids_at_the_rhythm_that_was_asked_for():
     assert due(Snapshots(every_images=100), 400) == [128, 224, 320]
     assert due(Snapshots(every_epochs=0.2), 1000, epoch_size=1000) == [224, 416, 608, 800]
     assert due(Snapshots(every_epochs=10), 10_000, batch=50) == [10_000]
+    assert due(Snapshots(every_epochs=0.1), 9, batch=1, epoch_size=30) == [3, 6, 9]
 
 
 def test_the_average_halves_after_its_half_life():

@@ -11,10 +11,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from limner import recipe_text, tables
 from limner.errors import InputError
+
+DEFAULT = "quick"
+"""What is trained when no recipe is named."""
 
 Side = Annotated[int, Field(ge=8, le=1024)]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -26,6 +29,13 @@ class Section(BaseModel):
     """A part of a recipe: unknown fields are errors, and nothing changes after the check."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("true and false are no values here")
+        return value
 
 
 class About(Section):
@@ -199,9 +209,19 @@ class Recipe(Section):
         if isinstance(recipe, Recipe):
             values, where = recipe.values(), "given"
         else:
-            path = find(recipe)
-            values, where = _read(path.read_bytes(), str(recipe)), str(recipe)
-        return cls.from_values(merged(values, overrides or {}), where)
+            try:
+                values, where = _read(find(recipe).read_bytes(), str(recipe)), str(recipe)
+            except OSError as error:
+                raise InputError(f"recipe {recipe}: cannot be read ({error.strerror or error})") from None
+        overrides = overrides or {}
+        values = merged(values, overrides)
+        if any(name in overrides for name in tables.SELECTORS):
+            # Another network or optimizer was asked for: what the recipe says of the one before goes with it.
+            for name in unused_fields(values).keys() - overrides.keys():
+                section, field = name.split(".")
+                if isinstance(values.get(section), dict):
+                    values[section].pop(field, None)
+        return cls.from_values(values, where)
 
     def changed(self, overrides: Mapping[str, Any]) -> Recipe:
         """The same recipe with some fields set otherwise (by ``section.field``), checked again."""
@@ -229,7 +249,7 @@ class RecipeError(InputError):
     """All that is wrong with a recipe: ``problems`` has one line each."""
 
     def __init__(self, problems: Iterable[str], where: str = "given") -> None:
-        self.problems = list(dict.fromkeys(problems))
+        self.problems = [recipe_text.printable(problem) for problem in dict.fromkeys(problems)]
         super().__init__("\n".join(f"recipe {where}: {problem}" for problem in self.problems))
 
 
@@ -267,7 +287,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise InputError(f"--set {text}: write section.field=value, such as generator.lr=1e-4")
     try:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, or numbers and nests without end
         return name.strip(), value.strip()
 
 
@@ -322,7 +342,9 @@ def _across(values: Mapping[str, Any]) -> list[str]:
     problems = []
     known = True
     for name, value, table in _selected(values):
-        if isinstance(value, str) and value not in table:
+        if not isinstance(value, str):
+            known = False
+        elif value not in table:
             known = False
             hint = recipe_text.nearest(value, table)
             problems.append(f"{name} = {value!r}: must be one of {', '.join(table)}{hint}")
@@ -346,6 +368,6 @@ def _shipped() -> Any:
 
 def _read(text: bytes, where: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(text.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise InputError(f"recipe {where}: not TOML ({error})") from None

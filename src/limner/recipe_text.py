@@ -17,6 +17,11 @@ def nearest(text: str, names: Iterable[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
+def printable(text: str) -> str:
+    """A text on one line: what cannot be printed (a line break in a field's name, say) is escaped."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
     """The model of a section, or nothing when it is not one."""
     field = model.model_fields.get(name)

@@ -11,11 +11,17 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from limner.errors import InputError, LimnerError
 from limner.recipe import Recipe
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
 
 RECIPE = "recipe.toml"
 DATA = "data.json"
@@ -28,7 +34,10 @@ GENERATOR = "generator.safetensors"
 TRAINING = "training.safetensors"
 STATE = "state.json"
 
+LOCK = "lock"
+
 _TEMPORARY = ".tmp-"
+_REPLACED = f"{_TEMPORARY}replaced-"
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -80,11 +89,15 @@ class RunDir:
         Raises:
             InputError: see :meth:`create`.
         """
-        made = [path for path in (runs, *runs.parents) if not path.exists()]
+        try:
+            made = [path for path in (runs, *runs.parents) if not path.exists()]
+        except OSError as error:
+            raise InputError(f"--runs {runs}: cannot be written ({error.strerror or error})") from None
         probe = cls.create(runs, name, f"{_TEMPORARY}{os.getpid()}")
         shutil.rmtree(probe.path)
         for path in made:
-            path.rmdir()
+            with suppress(OSError):  # another training may have moved in already
+                path.rmdir()
 
     @classmethod
     def create(cls, runs: Path, name: str | None, default_name: str) -> RunDir:
@@ -129,15 +142,40 @@ class RunDir:
             InputError: it is none.
         """
         path = Path(path)
-        if not path.is_dir():
-            raise InputError(f"{path}: no such run directory")
-        if not (path / RECIPE).is_file():
-            raise InputError(f"{path}: is not a run directory (it has no {RECIPE})")
+        try:
+            if not path.is_dir():
+                raise InputError(f"{path}: no such run directory")
+            if not (path / RECIPE).is_file():
+                raise InputError(f"{path}: is not a run directory (it has no {RECIPE})")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
         return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for one training alone. The system lets go of it when the process ends, however it ends.
+
+        Raises:
+            InputError: another process trains it.
+        """
+        if fcntl is None:  # no such locks on this system
+            yield
+            return
+        with (self.path / LOCK).open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                owner = file.read(20).strip() or "unknown"
+                raise InputError(f"{self.path}: is being trained by another process (number {owner})") from None
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
 
     def recipe(self) -> Recipe:
         """The resolved recipe."""
-        return Recipe.from_toml(self._read(RECIPE).decode(errors="replace"), str(self.path / RECIPE))
+        return Recipe.load(self.path / RECIPE)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file's object.
@@ -156,7 +194,7 @@ class RunDir:
     def write(self, name: str, content: bytes | str | Mapping[str, Any]) -> Path:
         """Write one file (text, bytes, or an object as JSON); returns its path."""
         if isinstance(content, Mapping):
-            content = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+            content = json.dumps(content, indent=2) + "\n"
         path = self.path / name
         atomic_write(path, content.encode() if isinstance(content, str) else content)
         return path
@@ -169,7 +207,7 @@ class RunDir:
         """
         try:
             with (self.path / name).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise LimnerError(f"{self.path / name}: cannot be written ({error.strerror or error})") from error
 
@@ -234,20 +272,25 @@ class RunDir:
                 atomic_write(temporary / name, content)
             if final.exists():
                 # The same moment of the same training: a new copy takes the old one's place.
-                final.rename(directory / f"{_TEMPORARY}old-{os.getpid()}-{final.name}")
+                final.rename(directory / f"{_REPLACED}{final.name}")
             temporary.rename(final)
             _sync_directory(directory)
         except OSError as error:
             raise LimnerError(f"{final}: cannot be written ({error.strerror or error})") from error
         finally:
-            for left in directory.glob(f"{_TEMPORARY}*"):
-                shutil.rmtree(left, ignore_errors=True)
+            self.sweep()
         for _, old in self.checkpoints()[:-keep]:
             shutil.rmtree(old, ignore_errors=True)
         return final
 
     def sweep(self) -> None:
-        """Remove what a killed process left under temporary names."""
+        """Remove what a killed process left under temporary names; put back what it was about to replace."""
+        directory = self.path / CHECKPOINTS
+        for replaced in directory.glob(f"{_REPLACED}*"):
+            final = directory / replaced.name.removeprefix(_REPLACED)
+            if not final.exists():
+                with suppress(OSError):
+                    replaced.rename(final)
         for directory in (self.path, self.path / SAMPLES, self.path / CHECKPOINTS):
             for left in directory.glob(f"{_TEMPORARY}*"):
                 if left.is_dir():

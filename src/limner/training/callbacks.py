@@ -1,11 +1,15 @@
-"""What happens at intervals, in this order: measure, checkpoint, show."""
+"""What happens at intervals, in this order: measure, show, checkpoint.
+
+The checkpoint comes last, so that all else that belongs to its moment is on the disk before it: whatever a kill cuts off is
+done again by the training that goes on from the checkpoint before.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +25,12 @@ from limner.rundir import RunDir
 from limner.training.loop import Continue, Loop, Signal, Stop
 
 STATE_FORMAT = 1
+NOT_NUMBERS = (
+    "the {} are not numbers any more after {:,} images; lower the learning rates"
+    " (--set generator.lr=1e-4 --set discriminator.lr=1e-4) and train again"
+)
+ROUNDING = 1e-9
+"""0.1 epochs of 30 images are 3 images, whatever binary fractions make of it."""
 GRID_START = 256
 GRID_RATIO = 1.25
 GRID_MOST = 20_000
@@ -40,13 +50,20 @@ class Measure:
         self.latest: dict[str, Any] = {}
 
     def after_step(self, loop: Loop) -> Signal:
-        progress = loop.progress
         if self._since is None:
-            self._since = (progress.images, progress.seconds)
-        if progress.step % self.steps:
+            self._since = (loop.progress.images, loop.progress.seconds)
+        return self._log(loop) if loop.progress.step % self.steps == 0 else Continue()
+
+    def at_end(self, loop: Loop) -> Signal:
+        if loop.measures is None or self.latest.get("step") == loop.progress.step:
             return Continue()
-        assert loop.measures is not None
-        numbers = {key: float(value) for key, value in vars(loop.measures).items()}
+        if loop.ended == "interrupted" and is_finite(vars(loop.measures).values()):
+            return Continue()  # a line more than the rhythm's would set the resumed log apart from an unbroken one
+        return self._log(loop)
+
+    def _log(self, loop: Loop) -> Signal:
+        progress = loop.progress
+        assert loop.measures is not None and self._since is not None
         images, seconds = progress.images - self._since[0], progress.seconds - self._since[1]
         self._since = (progress.images, progress.seconds)
         self.latest.clear()
@@ -56,58 +73,57 @@ class Measure:
             "epoch": round(loop.epochs, 4),
             "seconds": round(progress.seconds, 3),
             "images_per_second": round(images / seconds, 2) if seconds > 0 else None,
-            **{key: _plain(value) for key, value in numbers.items()},
+            **{key: _plain(value) for key, value in vars(loop.measures).items()},
             "generator_gradient": _plain(gradient_norm(loop.step.generator)),
             "discriminator_gradient": _plain(gradient_norm(loop.step.discriminator)),
         }
         self.run.append(rundir.LOG, self.latest)
-        if not all(math.isfinite(value) for value in numbers.values()):
-            self.run.append(rundir.EVENTS, event("non-finite", **self.latest))
-            return Stop(
-                f"the losses are not numbers any more after {progress.images:,} images; lower the learning rates"
-                " (--set generator.lr=1e-4 --set discriminator.lr=1e-4) and train again"
-            )
-        return Continue()
-
-    def at_end(self, loop: Loop) -> None:
-        pass
+        if is_finite(vars(loop.measures).values()):
+            return Continue()
+        self.run.append(rundir.EVENTS, event("non-finite", **self.latest))
+        return Stop(NOT_NUMBERS.format("losses", progress.images))
 
 
 class Checkpoint:
-    """Everything that going on needs, every few minutes and at the end.
+    """Everything that going on needs, every few minutes and at the end; never weights that are no numbers.
 
     Args:
         run: where checkpoints lie.
         minutes: between two of them.
         keep: how many stay.
         description: what a generator file says of itself.
+        saved: the images seen at the checkpoint that the training goes on from, which need not be written again.
     """
 
-    def __init__(self, run: RunDir, minutes: float, keep: int, description: Mapping[str, str]) -> None:
+    def __init__(self, run: RunDir, minutes: float, keep: int, description: Mapping[str, str], saved: int) -> None:
         self.run, self.seconds, self.keep, self.description = run, 60 * minutes, keep, dict(description)
         self._last = time.monotonic()
-        self._saved = -1
+        self._saved = saved
 
     def after_step(self, loop: Loop) -> Signal:
-        if time.monotonic() - self._last >= self.seconds and is_sound(loop):
-            self.save(loop)
-        return Continue()
+        return self.save(loop) if time.monotonic() - self._last >= self.seconds else Continue()
 
-    def at_end(self, loop: Loop) -> None:
-        if self._saved != loop.progress.images and is_sound(loop):
-            self.save(loop)
+    def at_end(self, loop: Loop) -> Signal:
+        if self._saved == loop.progress.images or loop.ended == "stopped":
+            return Continue()
+        return self.save(loop)
 
-    def save(self, loop: Loop) -> None:
+    def save(self, loop: Loop) -> Signal:
         """Write a checkpoint now."""
+        generator, training = _whole(loop.average.current().state_dict()), training_tensors(loop)
+        if not is_finite([*generator.values(), *training.values()]):
+            self.run.append(rundir.EVENTS, event("non-finite", loop.progress.images))
+            return Stop(NOT_NUMBERS.format("weights", loop.progress.images))
         description = {**self.description, "images": str(loop.progress.images)}
         state = {"format": STATE_FORMAT, **asdict(loop.progress), "ended": loop.ended}
         files = {
-            rundir.GENERATOR: save(_whole(loop.average.current().state_dict()), metadata=description),
-            rundir.TRAINING: save(training_tensors(loop)),
+            rundir.GENERATOR: save(generator, metadata=description),
+            rundir.TRAINING: save(training),
             rundir.STATE: json.dumps(state, indent=2).encode(),
         }
         self.run.save_checkpoint(loop.progress.images, files, self.keep)
         self._last, self._saved = time.monotonic(), loop.progress.images
+        return Continue()
 
 
 class Show:
@@ -128,10 +144,11 @@ class Show:
             self.draw(loop)
         return Continue()
 
-    def at_end(self, loop: Loop) -> None:
+    def at_end(self, loop: Loop) -> Signal:
         drawn = self.run.samples()
         if loop.ended == "done" and not (drawn and drawn[-1][0] == loop.progress.images):
             self.draw(loop)
+        return Continue()
 
     def draw(self, loop: Loop) -> None:
         """Draw a grid now."""
@@ -152,7 +169,7 @@ def is_due(settings: Snapshots, before: int, now: int, epoch_size: int) -> bool:
     if settings.every_epochs is not None:
         every = settings.every_epochs * epoch_size
     if every is not None:
-        return math.floor(now / every) > math.floor(before / every)
+        return math.floor(now / every + ROUNDING) > math.floor(before / every + ROUNDING)
     return before == 0 or _rung(now) > _rung(before)
 
 
@@ -174,13 +191,13 @@ def sampled(network: nn.Module, z: Tensor, autocast: Callable[[], Any], batch: i
     parts = []
     with autocast():
         for portion in torch.split(z, batch):
-            parts.append(network(portion).float().cpu())
+            parts.append(network(portion).float().nan_to_num().cpu())
     return imaging.to_uint8(torch.cat(parts).numpy())
 
 
-def is_sound(loop: Loop) -> bool:
-    """Whether the newest losses and logits are numbers: nothing else is worth keeping."""
-    return loop.measures is None or all(math.isfinite(float(value)) for value in vars(loop.measures).values())
+def is_finite(values: Iterable[Tensor]) -> bool:
+    """Whether all of them are numbers: nothing else is worth keeping."""
+    return all(bool(torch.isfinite(value).all()) for value in values if value.is_floating_point())
 
 
 def training_tensors(loop: Loop) -> dict[str, Tensor]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
 from limner.training.loop import Continue, Loop, Signal
+from limner.training.outcome import duration
 
 PLAIN_SECONDS = 15.0
 
@@ -30,8 +32,11 @@ class Display(Protocol):
     def after_step(self, loop: Loop) -> Signal:
         """See :class:`limner.training.loop.Callback`."""
 
-    def at_end(self, loop: Loop) -> None:
+    def at_end(self, loop: Loop) -> Signal:
         """See :class:`limner.training.loop.Callback`."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was; may be called more than once."""
 
 
 class Quiet:
@@ -52,7 +57,10 @@ class Quiet:
     def after_step(self, loop: Loop) -> Signal:
         return Continue()
 
-    def at_end(self, loop: Loop) -> None:
+    def at_end(self, loop: Loop) -> Signal:
+        return Continue()
+
+    def close(self) -> None:
         pass
 
 
@@ -86,7 +94,9 @@ class Plain(Quiet):
     def after_step(self, loop: Loop) -> Signal:
         if self._latest and time.monotonic() - self._said > PLAIN_SECONDS:
             self._said = time.monotonic()
-            self.say(f"{loop.share_done:4.0%}  {status(loop, self._latest)}  {self._grid}".rstrip())
+            share = loop.share_done
+            left = f"  {duration(loop.progress.seconds * (1 - share) / share)} left" if share > 0 else ""
+            self.say(f"{share:4.0%}  {status(loop, self._latest)}{left}  {self._grid}".rstrip())
         return Continue()
 
 
@@ -136,7 +146,11 @@ class Live(Quiet):
             self._progress.update(self._task, completed=loop.share_done, status=text)
         return Continue()
 
-    def at_end(self, loop: Loop) -> None:
+    def at_end(self, loop: Loop) -> Signal:
+        self.close()
+        return Continue()
+
+    def close(self) -> None:
         self._progress.stop()
 
 
@@ -146,6 +160,16 @@ def status(loop: Loop, latest: Mapping[str, Any]) -> str:
         f"{loop.progress.images:,} images  epoch {loop.epochs:.1f}  {latest.get('images_per_second') or 0:,.0f}/s"
         f"  D {_loss(latest.get('discriminator_loss'))}  G {_loss(latest.get('generator_loss'))}"
     )
+
+
+@contextmanager
+def opened(display: Display | None) -> Iterator[Display]:
+    """A display (the terminal's by default) that is closed again whatever happens."""
+    display = display or automatic()
+    try:
+        yield display
+    finally:
+        display.close()
 
 
 def automatic() -> Display:

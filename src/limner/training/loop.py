@@ -52,8 +52,8 @@ class Callback(Protocol):
     def after_step(self, loop: Loop) -> Signal:
         """Called after every update, with the loop's progress already at its end."""
 
-    def at_end(self, loop: Loop) -> None:
-        """Called once when the loop ends, whatever the reason."""
+    def at_end(self, loop: Loop) -> Signal:
+        """Called once when the loop ends, whatever the reason; Stop makes it an end for that reason."""
 
 
 @dataclass
@@ -88,12 +88,10 @@ class Loop:
             self.advance()
             self.progress.seconds = time.perf_counter() - started
             for callback in self.callbacks:
-                match callback.after_step(self):
-                    case Stop(reason):
-                        self.ended, self.reason = "stopped", reason
+                self._obey(callback.after_step(self))
         self.progress.seconds = time.perf_counter() - started
         for callback in self.callbacks:
-            callback.at_end(self)
+            self._obey(callback.at_end(self))
 
     @property
     def epochs(self) -> float:
@@ -106,6 +104,10 @@ class Loop:
         if self.images is not None:
             return min(1.0, self.progress.images / self.images)
         return min(1.0, self.progress.seconds / (60 * (self.recipe.training.minutes or 1)))
+
+    def _obey(self, signal: Signal) -> None:
+        if isinstance(signal, Stop) and self.ended != "stopped":
+            self.ended, self.reason = "stopped", signal.reason
 
     def _is_over(self) -> bool:
         if self.ended is None:

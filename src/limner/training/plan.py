@@ -13,11 +13,11 @@ import torch
 
 from limner.data import prepare
 from limner.device import choose_device
-from limner.recipe import Recipe
+from limner.recipe import DEFAULT, Recipe
 from limner.training import display as displays
 from limner.training.loop import Loop
 from limner.training.outcome import duration
-from limner.training.train import DEFAULT_RECIPE, assemble, resolved
+from limner.training.train import assemble, resolved
 
 SECONDS = 3.0
 LEAST_STEPS = 3
@@ -91,7 +91,7 @@ class Plan:
 
 def plan(
     data: str | Path,
-    recipe: str | Path | Recipe = DEFAULT_RECIPE,
+    recipe: str | Path | Recipe = DEFAULT,
     *,
     overrides: Mapping[str, Any] | None = None,
     display: displays.Display | None = None,
@@ -101,10 +101,10 @@ def plan(
     Raises:
         InputError: the call, the recipe or the data is wrong.
     """
-    display = display or displays.automatic()
     recipe = Recipe.load(recipe, overrides)
     device = choose_device(recipe.training.device)
-    collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=display.preparing)
+    with displays.opened(display) as shown:
+        collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=shown.preparing)
     recipe = resolved(recipe, collection, device)
     loop = assemble(recipe, collection, device)
     rate, memory = _measured(loop)

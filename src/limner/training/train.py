@@ -31,7 +31,7 @@ from limner.device import (
 )
 from limner.errors import InputError
 from limner.networks import build, place
-from limner.recipe import Player, Recipe
+from limner.recipe import DEFAULT, Player, Recipe
 from limner.rundir import RunDir
 from limner.tables import OBJECTIVES, OPTIMIZERS
 from limner.training import display as displays
@@ -43,13 +43,12 @@ from limner.training.outcome import Outcome
 from limner.training.step import Step
 from limner.version import __version__
 
-DEFAULT_RECIPE = "quick"
 SKIPPED_NAMED = 5
 
 
 def train(
     data: str | Path,
-    recipe: str | Path | Recipe = DEFAULT_RECIPE,
+    recipe: str | Path | Recipe = DEFAULT,
     *,
     overrides: Mapping[str, Any] | None = None,
     runs: str | Path = "runs",
@@ -72,20 +71,21 @@ def train(
         InputError: the call, the recipe or the data is wrong.
         LimnerError: something failed on the way.
     """
-    display = display or displays.automatic()
     recipe = Recipe.load(recipe, overrides)
     device = choose_device(recipe.training.device)
     RunDir.check(Path(runs), name)
-    collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=display.preparing)
-    recipe = resolved(recipe, collection, device)
-    loop = assemble(recipe, collection, device)
-    _introduce(display, recipe, collection)
-    run = RunDir.create(Path(runs), name, default_name or collection.title)
-    run.write(rundir.RECIPE, recipe.to_toml())
-    run.write(rundir.DATA, collection.summary)
-    run.write(rundir.ENVIRONMENT, environment(device, recipe.training.precision))
-    run.append(rundir.EVENTS, event("started", 0, command=sys.argv))
-    return _run(run, loop, collection, display)
+    with displays.opened(display) as shown:
+        collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=shown.preparing)
+        recipe = resolved(recipe, collection, device)
+        loop = assemble(recipe, collection, device)
+        _introduce(shown, recipe, collection)
+        run = RunDir.create(Path(runs), name, default_name or collection.title)
+        with run.locked():
+            run.write(rundir.RECIPE, recipe.to_toml())
+            run.write(rundir.DATA, collection.summary)
+            run.write(rundir.ENVIRONMENT, environment(device, recipe.training.precision))
+            run.append(rundir.EVENTS, event("started", 0, command=sys.argv))
+            return _run(run, loop, collection, shown)
 
 
 def resume(
@@ -105,27 +105,52 @@ def resume(
         InputError: it is no run directory, has no checkpoint, or its data is gone.
         LimnerError: something failed on the way.
     """
-    display = display or displays.automatic()
     run = RunDir.open(path)
-    run.sweep()
-    recipe = run.recipe().changed(overrides or {})
-    images, checkpoint = run.newest_checkpoint()
-    data = run.read_json(rundir.DATA)
-    device = choose_device(recipe.training.device)
-    collection = prepare(data["location"], recipe.image, seed=recipe.training.seed, progress=display.preparing)
-    if collection.content_hash != data["content_hash"]:
-        display.say(
-            f"note: {data['location']} has changed since this training began; it goes on with what is there now"
-        )
-        run.append(rundir.EVENTS, event("data-changed", images, content_hash=collection.content_hash))
-    loop = assemble(recipe, collection, device)
-    load_checkpoint(loop, checkpoint)
-    if overrides:
-        run.write(rundir.RECIPE, recipe.to_toml())
-    run.write(rundir.DATA, collection.summary)
-    run.rewind(images)
-    run.append(rundir.EVENTS, event("resumed", images))
-    return _run(run, loop, collection, display)
+    with displays.opened(display) as shown, run.locked():
+        run.sweep()
+        before, overrides = run.recipe(), overrides or {}
+        recipe = before.changed(overrides)
+        images, checkpoint = run.newest_checkpoint()
+        data, was = run.read_json(rundir.DATA), run.read_json(rundir.ENVIRONMENT)
+        if not isinstance(data.get("location"), str):
+            raise InputError(f"{run.path / rundir.DATA}: is damaged (it has no location)")
+        device = choose_device(recipe.training.device)
+        collection = prepare(data["location"], recipe.image, seed=recipe.training.seed, progress=shown.preparing)
+        recipe = resolved(recipe, collection, device)
+        loop = assemble(recipe, collection, device)
+        load_checkpoint(loop, checkpoint)
+        if overrides and loop.images is not None and loop.images < loop.progress.images:
+            raise InputError(
+                f"{run.path}: has seen {loop.progress.images:,} images already, more than the {loop.images:,} asked for;"
+                " durations count from the beginning of the training"
+            )
+        now = environment(device, recipe.training.precision)
+        for note in _inexact(data, collection, was, now):
+            shown.say(f"note: {note}")
+        if recipe != before:
+            run.write(rundir.RECIPE, recipe.to_toml())
+        run.write(rundir.DATA, collection.summary)
+        run.rewind(images)
+        details = {"content_hash": collection.content_hash, "environment": now, "changes": dict(overrides)}
+        run.append(rundir.EVENTS, event("resumed", images, **details))
+        return _run(run, loop, collection, shown)
+
+
+def _inexact(
+    data: Mapping[str, Any], collection: Collection, was: Mapping[str, Any], now: Mapping[str, Any]
+) -> list[str]:
+    """Why a resumed training will not be, bit for bit, what an unbroken one would have been."""
+    notes = []
+    if collection.content_hash != data.get("content_hash"):
+        notes.append(f"{data['location']} has changed since this training began; it goes on with what is there now")
+    changed = [
+        f"{key} was {was.get(key)} and is {now[key]}"
+        for key in ("torch", "processor", "device", "threads", "precision")
+        if was.get(key) != now[key]
+    ]
+    if changed:
+        notes.append(f"{'; '.join(changed)}: the training goes on, but not bit for bit as it would have")
+    return notes
 
 
 def resolved(recipe: Recipe, collection: Collection, device: torch.device) -> Recipe:
@@ -180,8 +205,9 @@ def total_images(recipe: Recipe, epoch_size: int) -> int | None:
     training = recipe.training
     if training.minutes is not None:
         return None
-    images = training.images if training.images is not None else (training.epochs or 0) * epoch_size
-    return ceil(images / training.batch_size) * training.batch_size
+    # Rounded first: 1.1 epochs of 100 images are 110, whatever binary fractions make of it.
+    images = training.images if training.images is not None else round((training.epochs or 0) * epoch_size, 6)
+    return max(1, ceil(images / training.batch_size)) * training.batch_size
 
 
 def load_checkpoint(loop: Loop, checkpoint: Path) -> None:
@@ -196,7 +222,7 @@ def load_checkpoint(loop: Loop, checkpoint: Path) -> None:
             raise InputError(f"{checkpoint}: has format {state['format']}; this Limner reads format {STATE_FORMAT}")
         restore(loop, load_file(checkpoint / rundir.TRAINING))
         loop.progress = Progress(int(state["step"]), int(state["images"]), float(state["seconds"]))
-    except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{checkpoint}: cannot be resumed from ({first})") from error
 
@@ -233,14 +259,12 @@ def _run(run: RunDir, loop: Loop, collection: Collection, display: displays.Disp
     settings = loop.recipe.snapshots
     measure = Measure(run, settings.log_steps)
     description = generator_description(loop.recipe, collection)
-    checkpoint = Checkpoint(run, settings.checkpoint_minutes, settings.keep, description)
-    loop.callbacks = (measure, checkpoint, Show(run, settings, display.grid), display)
+    saved = loop.progress.images if loop.progress.step else -1
+    checkpoint = Checkpoint(run, settings.checkpoint_minutes, settings.keep, description, saved)
+    loop.callbacks = (measure, Show(run, settings, display.grid), checkpoint, display)
     display.begin(loop, measure.latest)
-    try:
-        with _interruptible(loop):
-            loop.run()
-    finally:
-        display.at_end(loop)
+    with _interruptible(loop):
+        loop.run()
     progress = loop.progress
     if loop.ended != "done":
         run.append(rundir.EVENTS, event(str(loop.ended), progress.images, reason=loop.reason))
