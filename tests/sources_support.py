@@ -29,6 +29,12 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
+def run_directory(folder: Path) -> Path:
+    """As much of a training's own directory as makes it one."""
+    (folder / "checkpoints").mkdir(parents=True)
+    return write(folder, {"recipe.toml": b"", "samples/000000100.png": png(), "checkpoints/000000100/x.png": png()})
+
+
 def zipped(path: Path, files: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():

@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cache_support import Settings
+from limner.data import prepare
 from limner.data.sources import Unreadable, open_source
 from limner.errors import InputError
-from sources_support import IMAGES, LABELS, idx_bytes, read_all, write
+from sources_support import IMAGES, LABELS, idx_bytes, read_all, write, zipped
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -73,6 +76,11 @@ def test_damaged_idx(content: bytes, message: str, packed: bool, tmp_path: Path)
 def test_idx_cut_inside_its_gzip_and_labels_that_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "x-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(GOOD)[:-40])
+    with pytest.raises(InputError, match="damaged"):
+        open_source(path).read(0)
+    content = bytearray(gzip.compress(GOOD))  # random numbers: stored as they are
+    content[-100] ^= 1
+    path.write_bytes(content)
     with pytest.raises(InputError, match="damaged"):
         open_source(path).read(0)
     path.write_bytes(gzip.compress(GOOD))
@@ -203,3 +211,80 @@ def test_hdf5_groups_and_texts(tmp_path: Path) -> None:
         file["train/images"] = IMAGES
         file["train/labels"] = ["cat", "dog"] * 3
     assert [entry.label for entry in open_source(tmp_path / "x.h5").entries][:2] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_a_damaged_chunk_of_hdf5_costs_its_own_pictures_only(kind: type, tmp_path: Path) -> None:
+    path = chunked(tmp_path / "x.h5", (IMAGES / 255 if kind is np.float32 else IMAGES).astype(kind), chunk=2)
+    source = open_source(path)
+    assert source.block(0, 6) is None and source.block(2, 4) is None
+    block = source.block(4, 6)
+    assert block is not None and (block[..., 0] == IMAGES[4:]).all()
+    with pytest.raises(Unreadable, match="damaged"):
+        source.read(3)
+    assert (np.asarray(source.read(0))[..., 0] == IMAGES[0]).all()
+
+
+def chunked(path: Path, values: np.ndarray, chunk: int) -> Path:
+    """An HDF5 file whose second packed chunk is damaged."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        images = file.create_dataset("images", data=values, chunks=(chunk, *values.shape[1:]), compression="gzip")
+        place = images.id.get_chunk_info(1).byte_offset
+    content = bytearray(path.read_bytes())
+    content[place : place + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    return path
+
+
+def test_a_damaged_chunk_never_ends_a_run(tmp_path: Path, kept: Path) -> None:
+    pixels = np.repeat(np.arange(600, dtype=np.uint8)[:, None], 16 * 16, 1).reshape(600, 16, 16)
+    for image in (Settings(), Settings(16, 16, 1), Settings(8, 8, 1)):
+        collection = prepare(chunked(tmp_path / "x.h5", pixels, chunk=300), image, cache_dir=kept)
+        assert collection.names == [str(index) for index in range(300)]
+        assert collection.summary["skipped_count"] == 300 and collection.summary["skipped"][0]["name"] == "300"
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "x-images-idx3-ubyte"])
+def test_no_pictures_at_all(name: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", IMAGES[:0])
+    np.savez(tmp_path / "x.npz", images=IMAGES[:0])
+    (tmp_path / "x-images-idx3-ubyte").write_bytes(idx_bytes(IMAGES[:0]))
+    with pytest.raises(InputError, match="holds no pictures"):
+        open_source(tmp_path / name)
+
+
+@pytest.mark.parametrize("place", [10, 20, 60, 127])
+def test_a_damaged_header_of_npy_is_one_clear_line(place: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, IMAGES)
+    content = bytearray(path.read_bytes())
+    content[place] = 0xFF
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.npy") as caught:
+        open_source(path).read(0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["images", "labels"])
+def test_a_damaged_member_of_npz_is_one_clear_line(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, images=IMAGES, labels=np.arange(6))
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(f"{name}.npy")
+    place = info.header_offset + 30 + len(f"{name}.npy") + info.compress_size - 20
+    content[place : place + 20] = b"\xff" * 20
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.npz: .*be read"):
+        open_source(path).read(0)
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.npy"])
+def test_a_file_that_vanishes_is_one_clear_line(name: str, tmp_path: Path) -> None:
+    zipped(tmp_path / "x.zip", {"a.png": b""})
+    np.save(tmp_path / "x.npy", IMAGES)
+    source = open_source(tmp_path / name)
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match="any more"):
+        source.content_hash()

@@ -16,6 +16,7 @@ from PIL import Image
 from cache_support import REAL, SMALL, Settings, files, no_decoding, save
 from limner.data import Ragged, cache, drawn, prepare
 from limner.errors import InputError
+from sources_support import run_directory
 
 
 def test_prepare(levels: Path, kept: Path) -> None:
@@ -108,6 +109,23 @@ def test_unreadable_pictures_are_named_and_counted(levels: Path, kept: Path) -> 
         assert reasons["empty.png"] == "empty file" and "400x300" in reasons["huge.png"]
         assert "not an image" in reasons["text.jpg"]
         assert len(collection.names) == 12 == len(collection.images)
+
+
+def test_a_picture_that_vanishes_while_others_are_read_is_named(levels: Path, kept: Path) -> None:
+    def vanish(done: int, total: int) -> None:
+        (levels / "11.png").unlink(missing_ok=True)
+
+    summary = prepare(levels, SMALL, cache_dir=kept, workers=1, progress=vanish).summary
+    assert summary["count"] == 11
+    assert summary["skipped"] == [{"name": "11.png", "reason": "No such file or directory"}]
+
+
+def test_what_is_passed_over_is_told(levels: Path, kept: Path) -> None:
+    before = prepare(levels, SMALL, cache_dir=kept)
+    run_directory(levels / "runs/set")
+    after = prepare(levels, SMALL, cache_dir=kept)
+    assert after.summary["warnings"] == ["runs/set: a run of Limner's, passed over"]
+    assert after.content_hash == before.content_hash and after.summary["cache"]["hit"]
 
 
 def test_listing_of_skipped_pictures_is_bounded(levels: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:

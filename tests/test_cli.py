@@ -66,7 +66,7 @@ def test_from_pictures_to_a_film(cli: Cli, pictures: Path, tmp_path: Path):
     with Image.open(run / "timelapse.gif") as film:
         assert film.n_frames == len(list((run / "samples").iterdir())) == 4
     walk = cli("animate", "runs/pictures", "--out", "walk.mp4", "--seconds", "1", "--tiles", "4")
-    assert walk.returncode == 0 and "20 frames, 1.0 s" in walk.stdout
+    assert walk.returncode == 0 and "20 frames, 1.00 s" in walk.stdout
     assert (tmp_path / "walk.mp4").read_bytes()[4:8] == b"ftyp"
 
     longer = cli("resume", "runs/pictures", "--images", "200", "--json")
@@ -161,8 +161,14 @@ def test_bad_recipes(cli: Cli, pictures: Path, tmp_path: Path):
         lines=3,
     )
     refused(cli("train", pictures, "--size", "3x5000"), "image.width = 3", "image.height = 5000", lines=2)
-    refused(cli("train", pictures, "--size", "wide"), "--size wide")
-    refused(cli("train", pictures, "--set", "lr"), "section.field=value")
+    refused(
+        cli("train", pictures, "--size", "wide", "--set", "lr", "--set", "seed", "--batch-size", "0"),
+        "--size wide",
+        "--set lr: write section.field=value",
+        "--set seed: write section.field=value",
+        "training.batch_size = 0",
+        lines=4,
+    )
     refused(cli("train", pictures, "--epochs", "2", "--minutes", "1"), "give one of training.epochs")
     refused(cli("train", pictures, "--device", "cuda:99"), "cuda:99")
     assert not (tmp_path / "runs").exists()

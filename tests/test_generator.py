@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 import limner
+from limner import films, imaging
+from limner.data.make import write_collection
 from limner.errors import InputError
 from limner.generator import TrainedGenerator, slerp, walk
 from limner.rundir import RunDir
@@ -93,6 +97,92 @@ def test_slerp_by_hand():
     np.testing.assert_allclose(slerp(start, 3 * start, np.array([0.5])), [[2, 0]], atol=1e-12)
 
 
+def test_slerp_goes_between_many_as_between_two():
+    random = np.random.default_rng(0)
+    starts, ends = random.normal(size=(2, 5, 8)).astype(np.float32)
+    ends[3] = 2 * starts[3]  # no arc among arcs
+    together = slerp(starts, ends, np.asarray(0.3))
+    for start, end, point in zip(starts, ends, together, strict=True):
+        np.testing.assert_allclose(slerp(start, end, np.array([0.3]))[0], point, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate", "keys"), [(1, 20, 5), (1, 20, 7), (1, 50, 50), (0.1, 30, 3), (2.33, 24, 5)]
+)
+def test_a_walk_is_as_long_as_was_asked(run: RunDir, seconds: float, rate: int, keys: int):
+    generator = limner.load(run.path)
+    film = films.latent_walk(generator, seed=4, keys=keys, seconds=seconds, frames_per_second=rate, tiles=1, side=16)
+    frames = list(film.frames)
+    assert len(frames) == len(film.seconds) == round(seconds * rate)
+    assert set(film.seconds) == {Fraction(1, rate)}
+    for number, key in enumerate(generator.sample(keys, seed=4)):  # each arc begins on its key
+        found = np.asarray(frames[number * len(frames) // keys]).astype(int)
+        assert np.abs(found - np.asarray(key).astype(int)).max() <= 1
+
+
+def test_tiles_walk_each_on_its_own(run: RunDir):
+    generator = limner.load(run.path)
+    film = films.latent_walk(generator, seed=1, keys=2, seconds=1, frames_per_second=6, tiles=3, side=16)
+    path = walk(generator.latents([3, 4]), 3)  # the second of three tiles
+    columns = imaging.grid_shape(3, 16, 12)[0]
+    left, top = 1 + 1 % columns * 17, 1 + 1 // columns * 13
+    for frame, expected in zip(film.frames, generator.draw(path), strict=True):
+        tile = np.asarray(frame)[top : top + 12, left : left + 16].astype(int)
+        assert np.abs(tile - expected.astype(int)).max() <= 1
+
+
+def test_walks_that_cannot_be(run: RunDir):
+    generator = limner.load(run.path)
+    usual = {"seed": 0, "keys": 5, "seconds": 8.0, "frames_per_second": 20, "tiles": 1, "side": 16}
+    with pytest.raises(InputError, match=r"--keys 1000: 1 s of 20 frames a second are 20 frames, fewer than the seeds"):
+        films.latent_walk(generator, **{**usual, "keys": 1000, "seconds": 1.0})
+    with pytest.raises(InputError, match="--seconds nan"):
+        films.latent_walk(generator, **{**usual, "seconds": float("nan")})
+    with pytest.raises(InputError, match="the last of 5 seeds from there on would be over"):
+        films.latent_walk(generator, **{**usual, "seed": 2**64 - 4})
+    assert len(films.latent_walk(generator, **{**usual, "seed": 2**64 - 5}).seconds) == 160
+    # Half an hour of frames is no list: nothing is drawn before it is asked for.
+    assert len(films.latent_walk(generator, **{**usual, "seconds": 600.0, "frames_per_second": 50}).seconds) == 30_000
+
+
+def test_seeds_end_at_64_bits(run: RunDir, tmp_path: Path):
+    generator = limner.load(run.path)
+    assert len(generator.sample(2, seed=2**64 - 2)) == 2
+    for seed, count in ((2**64 - 1, 2), (2**64, 1), (-1, 1), (10**30, 1)):
+        with pytest.raises(InputError, match=f"seed {seed}: "):
+            generator.sample(count, seed=seed)
+        with pytest.raises(InputError, match=f"seed {seed}: "):
+            films.draw_pictures(generator, count, seed, tmp_path / "drawn")
+    assert not (tmp_path / "drawn").exists()
+    films.draw_pictures(generator, 1, 2**64 - 1, tmp_path / "drawn")
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [
+        "seed-18446744073709551615.png",
+        "sheet.png",
+    ]
+    for seed in (-1, 2**64):
+        with pytest.raises(InputError, match=f"--seed {seed}: must be from 0"):
+            write_collection("maps", tmp_path / "made", 2, (8, 8), seed)
+    assert not (tmp_path / "made").exists()
+    assert write_collection("maps", tmp_path / "made", 2, (8, 8), 2**64 - 1) == 2
+
+
+def test_it_draws_where_it_is_told(run: RunDir):
+    assert limner.load(run.path, "auto").sample(1)[0].size == (16, 12)
+    with pytest.raises(InputError, match="device foo: must be auto, cpu"):
+        limner.load(run.path, "foo")
+    with pytest.raises(InputError, match=r"device cuda:99: this machine has \d+ CUDA devices"):
+        limner.load(run.path, "cuda:99")
+
+
+def test_what_is_drawn_stays_when_checkpoints_go(run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    checkpoint = run.newest_checkpoint()[1]
+    assert films.home(run.path) == films.home(checkpoint) == run.path
+    monkeypatch.chdir(checkpoint)
+    assert films.home(Path(".")) == run.path.resolve()
+    copied = shutil.copytree(checkpoint, tmp_path / "copied")
+    assert films.home(copied) is None and films.home(copied / "generator.safetensors") is None
+
+
 def test_files_that_are_no_generators(run: RunDir, tmp_path: Path):
     with pytest.raises(InputError, match="no such run directory or generator file"):
         limner.load(tmp_path / "missing.safetensors")
@@ -109,6 +199,32 @@ def test_files_that_are_no_generators(run: RunDir, tmp_path: Path):
     save_file({"x": torch.zeros(3)}, wrong, metadata=metadata)
     with pytest.raises(InputError, match="weights do not fit"):
         limner.load(wrong)
+    for count in ("many", "-1", "", "9" * 5000):
+        save_file({"x": torch.zeros(3)}, wrong, {**metadata, "images": count})
+        with pytest.raises(InputError, match=r"its metadata is damaged \(images = "):
+            limner.load(wrong)
+    with pytest.raises(InputError, match=r"neither a run directory .* nor a checkpoint"):
+        limner.load(tmp_path)
+
+
+def test_a_checkpoint_that_lost_its_generator(run: RunDir, tmp_path: Path):
+    copied = shutil.copytree(run.path, tmp_path / "copied")
+    checkpoint = RunDir.open(copied).newest_checkpoint()[1]
+    (checkpoint / "generator.safetensors").unlink()
+    for place in (copied, checkpoint):
+        with pytest.raises(InputError, match=rf"{checkpoint}: this checkpoint has lost its generator.safetensors"):
+            limner.load(place)
+
+
+def test_a_place_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As the system tells it: whoever may do everything (root) enters every place."""
+
+    def denied(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", denied)
+    with pytest.raises(InputError, match=r"x: cannot be read \(Permission denied\)"):
+        limner.load(tmp_path / "x")
 
 
 def test_the_public_api():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import PngImagePlugin
 
 from cache_support import Settings, save
-from limner.data import prepare
+from limner.data import idx, prepare
 from limner.data.measure import Sample, resolve, take_sample
 from limner.data.sources import open_source
 from limner.errors import InputError
+from sources_support import idx_bytes
 
 
 @pytest.mark.parametrize("size", [(7, 64), (64, 1025)])
@@ -104,3 +107,24 @@ def test_measuring_reads_headers_only_of_most(tmp_path: Path, kept: Path, monkey
     found = take_sample(open_source(tmp_path), 1)
     assert found == Sample(((12, 10),) * 200, False, 0.0)
     assert 1 <= loads <= 2  # the first coloured one decides
+
+
+def test_a_file_that_cannot_be_read_is_asked_once(tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every picture of it would fail in the same way, one after the other."""
+    path = tmp_path / "x-images-idx3-ubyte.gz"
+    noise = np.random.default_rng(0).integers(0, 256, (300, 16, 16), dtype=np.uint8)
+    path.write_bytes(gzip.compress(idx_bytes(noise))[:-1000])
+    reads = 0
+    values = idx._values
+
+    def counted(path: Path) -> np.ndarray:
+        nonlocal reads
+        reads += 1
+        return values(path)
+
+    monkeypatch.setattr(idx, "_values", counted)
+    for image in (Settings(), Settings(16, 16, 1), Settings(8, 8, 1)):
+        reads = 0
+        with pytest.raises(InputError, match=rf"^data {path}: damaged .*; get the file again$"):
+            prepare(path, image, cache_dir=kept)
+        assert reads == 1

@@ -244,7 +244,10 @@ def test_the_split_follows_from_names_and_seed(names: list[str]) -> None:
     assert {shuffled[index] for index in split(shuffled, 0.2, 5)[1]} == {names[index] for index in held}
 
 
-@pytest.mark.parametrize(("count", "fraction", "held"), [(99, 0.1, 0), (100, 0.1, 10), (500, 0.0, 0), (100, 0.5, 50)])
+@pytest.mark.parametrize(
+    ("count", "fraction", "held"),
+    [(99, 0.1, 0), (100, 0.1, 10), (500, 0.0, 0), (100, 0.5, 50), (100, 0.001, 1), (1000, 1e-9, 1)],
+)
 def test_small_sets_and_no_share_keep_nothing(count: int, fraction: float, held: int) -> None:
     train, held_out, how = split([f"IMG_{n:04}.jpg" for n in range(count)], fraction, 0)
     assert (len(train), len(held_out)) == (count - held, held)

@@ -16,7 +16,7 @@ from limner.data import idx
 from limner.data.decode import Target, decode
 from limner.data.sources import SOURCES, Unreadable, natural, open_source, safe_title
 from limner.errors import InputError
-from sources_support import IMAGES, LABELS, REAL, idx_bytes, names, png, write, zipped
+from sources_support import IMAGES, LABELS, REAL, idx_bytes, names, png, run_directory, write, zipped
 
 FILES = {
     "cats/b.png": png(1),
@@ -74,6 +74,68 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     assert [item.name for item in source.skipped] == ["gone.png"]
 
 
+def test_a_run_below_the_folder_is_passed_over(tmp_path: Path) -> None:
+    """Its samples multiply while it trains, so the collection would never stay the same."""
+    write(tmp_path, {"a.png": png(1), "b.png": png(2), "walk/out.png": png(3)})
+    before = open_source(tmp_path)
+    run_directory(tmp_path / "runs/self")
+    source = open_source(tmp_path)
+    assert [entry.name for entry in source.entries] == ["a.png", "b.png", "walk/out.png"]
+    assert source.content_hash()[0] == before.content_hash()[0]
+    assert source.notes == ["runs/self: a run of Limner's, passed over"] and not before.notes
+    for number in range(4):
+        run_directory(tmp_path / f"runs/{number}")
+    assert open_source(tmp_path).notes == ["runs/0, runs/1, runs/2 and 2 more: runs of Limner's, passed over"]
+    with pytest.raises(InputError, match="a run of Limner's"):
+        open_source(tmp_path / "runs/self")
+    with pytest.raises(InputError, match=r"no image files; runs/0.*passed over"):
+        open_source(run_directory(tmp_path / "other/runs/0").parents[1])
+    assert names(tmp_path / "runs/self/samples") == ["000000100.png"]  # whoever names them means them
+    (tmp_path / "runs/self/recipe.toml").unlink()
+    assert "runs/self/samples/000000100.png" in names(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes")
+def test_pipes_and_devices_are_named_and_never_opened(tmp_path: Path) -> None:
+    write(tmp_path, {"good.png": png(), "folder.png/in.png": png()})
+    os.mkfifo(tmp_path / "pipe.png")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    source = open_source(tmp_path)
+    assert [entry.name for entry in source.entries] == ["folder.png/in.png", "good.png"]
+    assert [(item.name, item.reason) for item in source.skipped] == [
+        ("pipe.png", "a pipe or device, no file"),
+        ("zero.png", "a pipe or device, no file"),
+    ]
+
+
+def test_a_folder_of_which_nothing_can_be_read_says_why(tmp_path: Path) -> None:
+    (tmp_path / "x.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"x\.png: cannot be opened \(a link to nowhere"):
+        open_source(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path / "set")
+    os.makedirs(folder + b"/\xff")
+    for name in (b"/\xfe.png", b"/\xff/\xfe.png"):
+        with open(folder + name, "wb") as file:
+            file.write(png(7))
+    source = open_source(tmp_path / "set")
+    assert [source.read(index) for index in range(2)] == [png(7)] * 2
+    assert source.content_hash()[0]
+
+
+def test_an_archive_with_odd_entries_opens(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", {"a.png": png(), "nosuffix": bytes(range(256)), "##": b"x"})
+    content = bytearray(path.read_bytes().replace(b"##", b"\0\0"))  # no name at all
+    start = content.index(b"nosuffix") + len("nosuffix")
+    content[start : start + 20] = b"\xff" * 20  # cannot be unpacked to see what it is
+    path.write_bytes(content)
+    assert names(path) == ["a.png"]
+
+
 @pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/etc/evil.png", "..\\evil.png", "C:\\evil.png"])
 def test_an_archive_that_points_outside_is_refused(name: str, tmp_path: Path) -> None:
     path = zipped(tmp_path / "x.zip", {"good.png": png(), name: png()})
@@ -84,7 +146,10 @@ def test_an_archive_that_points_outside_is_refused(name: str, tmp_path: Path) ->
 
 
 def test_dots_in_names_are_no_attack(tmp_path: Path) -> None:
-    assert names(zipped(tmp_path / "x.zip", {"a..b.png": png(), "c...png": png()})) == ["a..b.png", "c...png"]
+    assert names(zipped(tmp_path / "x.zip", {"a..b.png": png(), "c...png": png()})) == [
+        "a..b.png",
+        "c...png",
+    ]
 
 
 def test_damaged_and_encrypted_zip_entries_are_named(tmp_path: Path) -> None:
@@ -122,7 +187,9 @@ def test_nothing_to_read(files: dict[str, bytes], message: str, tmp_path: Path) 
         open_source(zipped(tmp_path / "x.zip", files))
 
 
-@pytest.mark.parametrize("location", ["", "no/such/folder", "nothing.zip", "hf:", "procedural:castles", "a\0b"])
+@pytest.mark.parametrize(
+    "location", ["", "~nosuchuser/x", "no/such/folder", "nothing.zip", "hf:", "procedural:castles", "a\0b"]
+)
 def test_what_is_not_there_is_one_clear_line(location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
@@ -181,10 +248,10 @@ def test_a_hub_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_fashion_mnist_is_found_checked_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = {}
-    for part, images, labels in (("train", IMAGES, LABELS), ("t10k", IMAGES[:2], LABELS[:2])):
-        contents[f"{part}-images-idx3-ubyte.gz"] = gzip.compress(idx_bytes(images), mtime=0)
-        contents[f"{part}-labels-idx1-ubyte.gz"] = gzip.compress(idx_bytes(labels), mtime=0)
+    contents["train-images-idx3-ubyte.gz"] = gzip.compress(idx_bytes(IMAGES), mtime=0)
+    contents["train-labels-idx1-ubyte.gz"] = gzip.compress(idx_bytes(LABELS), mtime=0)
     sums = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
+    assert list(idx.FASHION_FILES) == list(contents)  # the training pair is all that is asked for
     monkeypatch.setattr(idx, "FASHION_FILES", sums)
     monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))
     asked: list[str] = []
@@ -218,6 +285,14 @@ def test_fashion_mnist_is_found_checked_or_refused(tmp_path: Path, monkeypatch: 
     assert not asked
     (tmp_path / "data/fashion-mnist/train-images-idx3-ubyte.gz").write_bytes(b"edited")
     with pytest.raises(InputError, match=r"train-images-idx3-ubyte\.gz is there, but its MD5 sum is wrong"):
+        open_source("fashion-mnist")
+    monkeypatch.setenv("LIMNER_DATA", "~nosuchuser/data")
+    with pytest.raises(InputError, match="LIMNER_DATA = ~nosuchuser/data"):
+        open_source("fashion-mnist")
+    monkeypatch.delenv("LIMNER_DATA")
+    (tmp_path / "file").write_text("a file where the cache should be")
+    monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match="cannot be downloaded"):
         open_source("fashion-mnist")
 
 

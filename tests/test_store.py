@@ -16,6 +16,7 @@ import pytest
 
 from cache_support import SMALL, Settings, files, save
 from limner.data import Collection, parallel, prepare, store
+from limner.errors import InputError
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "longer", "gone", "json", "empty json", "list", "foreign"])
@@ -206,11 +207,59 @@ def test_listing_clearing_and_bounding(tmp_path: Path, kept: Path) -> None:
     assert np.asarray(collections[1].images).sum() > 0  # who has it open keeps it
     assert store.clear(kept, keys=[keys[2]]) > 0
     assert [entry.key for entry in store.entries(kept)] == [keys[0]]
-    (kept / "downloads").mkdir()
-    (kept / "downloads/x.gz").write_bytes(b"12345")
-    store.clear(kept)
-    assert files(kept) == ["downloads/x.gz"]
-    assert store.clear(kept, downloads=True) == 5 and files(kept) == []
+
+
+def test_clearing_takes_all_that_is_limners_and_nothing_else(levels: Path, kept: Path) -> None:
+    """The cache may be told to lie in a folder with other things, or in a home."""
+    others = ("downloads/letter.gz", "downloads/film.part", "sources/main.json", "collections/stamps.json", "notes.txt")
+    prepare(levels, SMALL, cache_dir=kept)
+    for name in others:
+        (kept / name).parent.mkdir(exist_ok=True)
+        (kept / name).write_bytes(b"12345")
+        os.utime(kept / name, (1e9, 1e9))
+    store.bound(10**9, kept)
+    before = sum((kept / name).stat().st_size for name in set(files(kept)) - set(others))
+    (kept / "downloads/fashion-mnist").mkdir()
+    (kept / "downloads/fashion-mnist/train-images-idx3-ubyte.gz").write_bytes(b"1234567")
+    (kept / f"downloads/fashion-mnist/train-labels-idx1-ubyte.gz.{'a' * 32}.part").write_bytes(b"123")
+    assert store.clear(kept) == before + 10
+    assert files(kept) == sorted(others)
+
+
+def test_leavings_of_downloads_go(kept: Path) -> None:
+    part = kept / f"downloads/fashion-mnist/train-labels-idx1-ubyte.gz.{'a' * 32}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"123")
+    assert store.remove_leavings(kept) == 0
+    os.utime(part, (1e9, 1e9))
+    assert store.remove_leavings(kept) == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", '{"count": null}', '{"image": 3}', "[" * 9999, "gone", '{"a": "\xff"}']
+)
+def test_damaged_entries_are_listed(text: str, levels: Path, kept: Path) -> None:
+    pixels = Path(prepare(levels, SMALL, cache_dir=kept).summary["cache"]["path"])
+    facts = pixels.with_suffix(".json")
+    good = json.loads(facts.read_text())
+    texts = [text.encode("latin-1")] + [
+        json.dumps(good | {"count": value}).encode() for value in (None, [], float("inf"))
+    ]
+    for content in texts:
+        facts.write_bytes(content)
+        if text == "gone":
+            facts.unlink()
+        (entry,) = store.entries(kept)
+        assert (entry.key, entry.location, entry.count, entry.width) == (pixels.stem, "(damaged)", 0, 0)
+        assert entry.bytes >= 12 * 16 * 16 * 3
+    assert store.clear(kept, keys=[entry.key]) == entry.bytes and store.entries(kept) == []
+
+
+def test_less_than_nothing_is_no_bound(levels: Path, kept: Path) -> None:
+    prepare(levels, SMALL, cache_dir=kept)
+    with pytest.raises(InputError, match="0 bytes or more"):
+        store.bound(-1, kept)
+    assert len(store.entries(kept)) == 1
 
 
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +272,9 @@ def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "own"))
     assert store.cache_root() == tmp_path / "own"
     assert store.cache_root(tmp_path / "given") == tmp_path / "given"
+    monkeypatch.setenv("LIMNER_CACHE", "~nosuchuser/cache")
+    with pytest.raises(InputError, match="LIMNER_CACHE = ~nosuchuser/cache"):
+        store.cache_root()
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files by /proc")

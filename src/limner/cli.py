@@ -3,22 +3,59 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from limner.errors import InputError, LimnerError
+from limner.cli_options import (
+    LAST_SEED,
+    DataArgument,
+    DeviceOption,
+    EpochsOption,
+    FilmOption,
+    GeneratorArgument,
+    ImagesOption,
+    JsonOption,
+    MinutesOption,
+    PrecisionOption,
+    RunArgument,
+    RunsOption,
+    SetOption,
+    read_bytes,
+    read_recipe,
+    read_size,
+    said_bytes,
+)
+from limner.errors import LimnerError
 
 if TYPE_CHECKING:
+    from limner.films import Film
     from limner.training.outcome import Outcome
     from limner.training.plan import Plan
 
 INTERRUPTED = 130
 
+
+class _Commands(TyperGroup):
+    """Commands that say so when they are interrupted: typer itself leaves with 130 and without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("limner: interrupted", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+
+
 app = typer.Typer(
     name="limner",
+    cls=_Commands,
     help="From a small collection of images to a generator that you keep.",
     epilog="Begin with: limner demo, or limner train FOLDER",
     no_args_is_help=True,
@@ -28,29 +65,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 recipes_app = typer.Typer(help="The shipped recipes.", invoke_without_command=True, rich_markup_mode=None)
-cache_app = typer.Typer(help="The pictures that are kept decoded.", invoke_without_command=True, rich_markup_mode=None)
+cache_app = typer.Typer(
+    help="Pictures that are kept decoded, and downloads.", invoke_without_command=True, rich_markup_mode=None
+)
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(cache_app, name="cache")
-
-DataArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        help="A folder, zip, IDX, npy, npz or HDF5 file, fashion-mnist, hf:owner/name[:split], procedural:initials|maps.",
-    ),
-]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, such as runs/maps.")]
-GeneratorArgument = Annotated[
-    Path, typer.Argument(metavar="RUN|FILE", help="A run directory, a checkpoint, or a .safetensors file.")
-]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Any field of the recipe, repeatable.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
-RunsOption = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories lie.")]
-EpochsOption = Annotated[float | None, typer.Option(help="Passes over the images.")]
-ImagesOption = Annotated[int | None, typer.Option(help="Or: images to see in all.")]
-MinutesOption = Annotated[float | None, typer.Option(help="Or: minutes of training.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -68,8 +87,8 @@ def limner(
 def train(
     data: DataArgument,
     recipe: Annotated[
-        str, typer.Option(metavar="NAME|FILE.toml", help="What to train and how; see 'limner recipes'.")
-    ] = "quick",
+        str | None, typer.Option(metavar="NAME|FILE.toml", help="What to train and how; see 'limner recipes'.")
+    ] = None,
     size: Annotated[str | None, typer.Option(metavar="N|WIDTHxHEIGHT", help="Pixels, 8 to 1024 a side.")] = None,
     channels: Annotated[int | None, typer.Option(help="1 grey, 3 RGB, 4 RGB with transparency.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images in one update.")] = None,
@@ -77,8 +96,8 @@ def train(
     images: ImagesOption = None,
     minutes: MinutesOption = None,
     seed: Annotated[int | None, typer.Option(help="All randomness follows from it.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float64.")] = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     settings: SetOption = None,
     runs: RunsOption = Path("runs"),
     name: Annotated[str | None, typer.Option(help="The run's name; by default the data's, numbered.")] = None,
@@ -86,10 +105,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a generator on a collection of images."""
-    from limner.recipe import Recipe, parse_setting
-
     flags = {
-        **_size(size),
         "image.channels": channels,
         "training.batch_size": batch_size,
         "training.epochs": epochs,
@@ -99,9 +115,7 @@ def train(
         "training.device": device,
         "training.precision": precision,
     }
-    overrides = {key: value for key, value in flags.items() if value is not None}
-    overrides |= dict(parse_setting(text) for text in settings or [])
-    chosen = Recipe.load(recipe, overrides)  # checked before anything heavy is imported
+    chosen = read_recipe(recipe, flags, size, settings)  # checked before anything heavy is imported
     if dry_run:
         from limner.training.plan import plan
 
@@ -118,13 +132,21 @@ def resume(
     epochs: EpochsOption = None,
     images: ImagesOption = None,
     minutes: MinutesOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a training, exactly where it stopped; with a new duration, for longer."""
     from limner.training.train import resume as go_on
 
-    durations = {"training.epochs": epochs, "training.images": images, "training.minutes": minutes}
-    overrides = {key: value for key, value in durations.items() if value is not None}
+    flags = {
+        "training.epochs": epochs,
+        "training.images": images,
+        "training.minutes": minutes,
+        "training.device": device,
+        "training.precision": precision,
+    }
+    overrides = {key: value for key, value in flags.items() if value is not None}
     _finish(go_on(run, overrides=overrides), as_json)
 
 
@@ -132,24 +154,26 @@ def resume(
 def generate(
     source: GeneratorArgument,
     count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first; the others count on.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LAST_SEED, help="Seed of the first; the others count on.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where they go; RUN/generated by default.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "cpu",
 ) -> None:
     """Draw new pictures, one PNG for each seed, and a sheet of them all."""
-    from limner.films import draw_pictures
+    from limner.films import draw_pictures, home
     from limner.generator import load
 
-    directory = out or (source / "generated" if source.is_dir() else Path(f"{source.stem}-generated"))
-    sheet = draw_pictures(load(source, device), count, seed, directory)
+    generator = load(source, device)
+    run = home(source)
+    directory = out or (run / "generated" if run else Path(f"{source.resolve().stem}-generated"))
+    sheet = draw_pictures(generator, count, seed, directory)
     print(f"{count:,} pictures in {directory}/ (a sheet of them: {sheet.name})")
 
 
 @app.command(epilog="Example: limner animate runs/maps --out walk.mp4")
 def animate(
     source: GeneratorArgument,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.gif|FILE.mp4", help="RUN/walk.gif by default.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    out: FilmOption = None,
+    seed: Annotated[int, typer.Option(min=0, max=LAST_SEED, help="The first seed.")] = 0,
     keys: Annotated[int, typer.Option(min=2, max=1000, help="Seeds that each picture visits.")] = 5,
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Length of the loop.")] = 8.0,
     fps: Annotated[int, typer.Option(min=1, max=50, help="Frames in a second.")] = 20,
@@ -160,19 +184,20 @@ def animate(
     from limner import films
     from limner.generator import load
 
-    path = out or (source / "walk.gif" if source.is_dir() else Path("walk.gif"))
-    films.check_name(path)
-    frames = films.latent_walk(
-        load(source), seed=seed, keys=keys, seconds=seconds, frames_per_second=fps, tiles=tiles, side=side
+    if out:
+        films.check_name(out)
+    generator = load(source)
+    path = out or (films.home(source) or Path()) / "walk.gif"
+    film = films.latent_walk(
+        generator, seed=seed, keys=keys, seconds=seconds, frames_per_second=fps, tiles=tiles, side=side
     )
-    films.save(path, frames, fps)
-    print(f"{path}: {len(frames)} frames, {len(frames) / fps:.1f} s, {path.stat().st_size / 1024:,.0f} KiB")
+    _say_film(path, film, films.save(path, film))
 
 
 @app.command(epilog="Example: limner timelapse runs/maps")
 def timelapse(
     run: RunArgument,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.gif|FILE.mp4", help="RUN/timelapse.gif by default.")] = None,
+    out: FilmOption = None,
     side: Annotated[int, typer.Option(min=64, max=4096, help="Longer side at most, in pixels.")] = 640,
 ) -> None:
     """The training as a film: one frame for each sample grid."""
@@ -181,9 +206,10 @@ def timelapse(
 
     path = out or run / "timelapse.gif"
     films.check_name(path)
-    frames = films.timelapse(RunDir.open(run), side)
-    films.save(path, frames, films.timelapse_milliseconds(len(frames)))
-    print(f"{path}: {len(frames)} frames, {path.stat().st_size / 1024:,.0f} KiB")
+    film = films.timelapse(RunDir.open(run), side)
+    for line in film.skipped:
+        print(f"limner: {line}", file=sys.stderr)
+    _say_film(path, film, films.save(path, film))
 
 
 @recipes_app.callback(epilog="Example: limner recipes show initials > mine.toml")
@@ -225,13 +251,12 @@ def make_data(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the pictures.")],
     count: Annotated[int | None, typer.Option(min=2, max=1_000_000, help="How many.")] = None,
     size: Annotated[str, typer.Option(metavar="N|WIDTHxHEIGHT", help="Pixels, 8 to 1024 a side.")] = "64",
-    seed: Annotated[int, typer.Option(min=0, help="Another seed is another collection.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LAST_SEED, help="Another seed is another collection.")] = 0,
 ) -> None:
     """Draw a collection by rule, so that nothing need be downloaded."""
     from limner.data.make import write_collection
 
-    sides = _size(size)
-    made = write_collection(collection, out, count, (sides["image.width"], sides["image.height"]), seed)
+    made = write_collection(collection, out, count, read_size(size), seed)
     print(f"{made:,} pictures in {out}/; next: limner train {out}")
 
 
@@ -248,16 +273,16 @@ def cache(context: typer.Context, as_json: JsonOption = False) -> None:
         return
     for entry in found:
         size = f"{entry.width}x{entry.height}x{entry.channels}"
-        print(f"{entry.count:>9,}  {size:>11} {entry.fit:7} {_bytes(entry.bytes):>8}  {entry.location}")
-    print(f"{len(found)} collections, {_bytes(sum(entry.bytes for entry in found))} in {kept.cache_root()}")
+        print(f"{entry.count:>9,}  {size:>11} {entry.fit:7} {said_bytes(entry.bytes):>8}  {entry.location}")
+    print(f"{len(found)} collections, {said_bytes(sum(entry.bytes for entry in found))} in {kept.cache_root()}")
 
 
 @cache_app.command("clear", epilog="Example: limner cache clear")
 def clear_cache() -> None:
-    """Remove everything that is cached; it is made anew when it is needed."""
+    """Remove decoded pictures and downloads; they are made and fetched anew when they are needed."""
     from limner.data import store as kept
 
-    print(f"freed {_bytes(kept.clear())}")
+    print(f"freed {said_bytes(kept.clear())}")
 
 
 @cache_app.command("bound", epilog="Example: limner cache bound 10GB")
@@ -265,7 +290,7 @@ def bound_cache(size: Annotated[str, typer.Argument(metavar="SIZE", help="Such a
     """Keep the cache to a size: what was not used for longest goes first."""
     from limner.data import store as kept
 
-    print(f"freed {_bytes(kept.bound(_parse_bytes(size)))}")
+    print(f"freed {said_bytes(kept.bound(read_bytes(size)))}")
 
 
 @app.command(epilog="Example: limner demo --minutes 3")
@@ -294,31 +319,62 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def main() -> None:
-    """Run the command line: one clear line for an error, never a traceback for what a user can mend."""
+    """Run the command line: one clear line for an error, a traceback only for a fault of Limner's own.
+
+    With ``LIMNER_TRACEBACK`` set, there is a traceback as well as the line.
+    """
+    # torch's threads otherwise spin while they wait for one another, and as soon as another program takes a core, a
+    # training on all cores falls to a tenth of its speed or less (measured on 2 cores beside a busy process: 7 to 80
+    # images a second, against 310 to 390). It is read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
-    except LimnerError as error:
-        for line in str(error).splitlines():
-            print(f"limner: {line}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("limner: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has gone; Python would complain once more at exit.
-        sys.stdout = None
+        try:
+            app()
+        finally:
+            _flush()
+    except BrokenPipeError:  # whoever read our output has gone, and wants no more of it
         sys.exit(1)
+    except (LimnerError, OSError, MemoryError, RuntimeError) as error:
+        told = _told(error)
+        if told is None:
+            raise
+        if os.environ.get("LIMNER_TRACEBACK"):
+            traceback.print_exc()
+        text, code = told
+        for line in text.splitlines():
+            print(f"limner: {line}", file=sys.stderr)
+        sys.exit(code)
 
 
-def _size(text: str | None) -> dict[str, Any]:
-    """``64`` or ``96x64`` as the recipe's width and height; nothing for nothing."""
-    if text is None:
-        return {}
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
-        raise InputError(f"--size {text}: write one number (64) or WIDTHxHEIGHT (96x64)")
-    width, height = int(parts[0]), int(parts[-1])
-    return {"image.width": width, "image.height": height}
+def _flush() -> None:
+    """Write what was printed while a failure can still be told. Python's own flush at exit would tell it badly."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        sys.stdout = None
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise LimnerError(f"standard output: cannot be written ({error.strerror or error})") from None
+
+
+def _told(error: Exception) -> tuple[str, int] | None:
+    """An error in words, and its exit code; nothing for a fault that needs a traceback."""
+    if isinstance(error, LimnerError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        # A place that may not be entered was named by the user, who can name another.
+        return f"{where}{error.strerror or error}", 2 if isinstance(error, PermissionError) else 1
+    words = str(error)
+    if not isinstance(error, MemoryError) and not re.search(
+        r"out of memory|(can't|cannot) allocate|not enough memory", words
+    ):
+        return None
+    asked = re.search(r"allocate ([\d.]+ \w+)", words)
+    more = f" ({asked[1]} more were asked for)" if asked else ""
+    if sys.argv[1:2] in (["train"], ["resume"], ["demo"]):
+        return f"out of memory{more}; use a smaller --batch-size, --size or width", 1
+    return f"out of memory{more}; ask for less at a time", 1
 
 
 def _finish(outcome: Outcome, as_json: bool) -> None:
@@ -332,20 +388,5 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
     print(json.dumps(plan.values(), indent=2) if as_json else plan.describe())
 
 
-def _bytes(count: int) -> str:
-    size, unit = float(count), "bytes"
-    for larger in ("KB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:,.0f} {unit}" if size >= 100 or unit == "bytes" else f"{size:.1f} {unit}"
-
-
-def _parse_bytes(text: str) -> int:
-    units = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-    number = text.strip().lower().rstrip("bkmgt")
-    unit = text.strip().lower()[len(number) :]
-    try:
-        return int(float(number) * units[unit])
-    except (KeyError, ValueError, OverflowError):
-        raise InputError(f"{text}: write a size such as 500MB or 10GB") from None
+def _say_film(path: Path, film: Film, seconds: float) -> None:
+    print(f"{path}: {len(film.seconds)} frames, {seconds:.2f} s, {path.stat().st_size / 1024:,.0f} KiB")

@@ -40,9 +40,8 @@ def run_demo(minutes: float, runs: Path) -> int:
     pictures = generator.draw(generator.latents(np.arange(SHEET)))
     sheet = imaging.enlarged(imaging.grid(pictures, columns=10), 1024)
     films.write(path / "sheet.png", imaging.png_bytes(sheet))
-    frames = films.timelapse(outcome.run, 640)
-    films.save(path / "timelapse.gif", frames, films.timelapse_milliseconds(len(frames)))
+    films.save(path / "timelapse.gif", films.timelapse(outcome.run, 640))
     walk = films.latent_walk(generator, seed=0, keys=5, seconds=8, frames_per_second=20, tiles=16, side=384)
-    films.save(path / "walk.gif", walk, 20)
+    films.save(path / "walk.gif", walk)
     print(f"\nLook at {path}/sheet.png, {path}/timelapse.gif and {path}/walk.gif")
     return 0

@@ -2,78 +2,159 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from limner import imaging
-from limner.errors import InputError
-from limner.generator import BATCH, TrainedGenerator, walk
-from limner.rundir import DATA, RunDir
+from limner import imaging, progress, rundir
+from limner.errors import InputError, LimnerError
+from limner.generator import BATCH, TrainedGenerator, check_seeds, slerp
+from limner.rundir import RunDir
 
 MOST_FRAMES = 160
 SHEET_MOST = 400
+GIF_MOST_BYTES = 2**30
+"""Decoded, at three bytes a pixel: who shows a GIF keeps all of it, and so does who writes one."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """Frames that are drawn while the film is written, so that its length costs no memory.
+
+    Attributes:
+        frames: all of one size; they can be gone through once.
+        seconds: how long each is shown.
+        skipped: one line for each frame that could not be had.
+    """
+
+    frames: Iterable[Image.Image]
+    seconds: Sequence[Fraction]
+    skipped: Sequence[str] = ()
 
 
 def latent_walk(
     generator: TrainedGenerator, *, seed: int, keys: int, seconds: float, frames_per_second: int, tiles: int, side: int
-) -> list[Image.Image]:
-    """Frames of a seamless loop: every tile walks from seed to seed and back to its first.
+) -> Film:
+    """A seamless loop: every tile walks from seed to seed and back to its first, and shows each of them.
 
     Args:
         generator: what draws.
         seed: the first seed; tiles take consecutive ones.
-        keys: seeds that each tile visits.
-        seconds: length of the loop.
+        keys: seeds that each tile visits, two or more.
+        seconds: length of the loop; whole frames come nearest to it.
         frames_per_second: rate.
         tiles: pictures side by side in a frame.
         side: longer side of a frame in pixels, at least; small pictures are enlarged in whole multiples.
+
+    Raises:
+        InputError: there are fewer frames than seeds to visit, or no such seeds.
     """
-    steps = max(1, round(seconds * frames_per_second / keys))
-    seeds = seed + np.arange(tiles * keys).reshape(tiles, keys)
-    walks = np.stack([walk(generator.latents(one), steps) for one in seeds])
-    frames = []
-    for latents in walks.swapaxes(0, 1):
-        sheet = imaging.grid(generator.draw(latents), gap=None if tiles > 1 else 0)
-        frames.append(imaging.enlarged(sheet, side))
-    return frames
+    if not 0 < seconds < float("inf"):
+        raise InputError(f"--seconds {seconds}: must be a length in seconds")
+    count = round(seconds * frames_per_second)
+    if count < keys:
+        raise InputError(
+            f"--keys {keys}: {seconds:g} s of {frames_per_second} frames a second are {count} frames, fewer than the"
+            " seeds to visit; ask for fewer keys or a longer film"
+        )
+    check_seeds(seed, tiles * keys)
+    frames = _walk_frames(generator, seed, keys, count, tiles, side)
+    return Film(frames, [Fraction(1, frames_per_second)] * count)
 
 
-def timelapse(run: RunDir, side: int) -> list[Image.Image]:
+def _walk_frames(
+    generator: TrainedGenerator, seed: int, keys: int, count: int, tiles: int, side: int
+) -> Iterator[Image.Image]:
+    """``count`` frames, dealt out over the arcs so that each begins on a key."""
+    for arc in range(keys):
+        first, last = arc * count // keys, (arc + 1) * count // keys
+        start, end = (
+            generator.latents(range(seed + key, seed + tiles * keys, keys)) for key in (arc, (arc + 1) % keys)
+        )
+        for place in range(first, last):
+            latents = slerp(start, end, np.asarray((place - first) / (last - first))).astype(np.float32)
+            sheet = imaging.grid(generator.draw(latents), gap=None if tiles > 1 else 0)
+            yield imaging.enlarged(sheet, side)
+
+
+def timelapse(run: RunDir, side: int) -> Film:
     """One frame for each grid that a training left, with the images and epochs seen in a caption.
 
-    At most 160 frames, evenly chosen, the first and last among them.
+    At most 160 frames, evenly chosen, the first and last among them. Damaged grids are passed over.
 
     Args:
         run: the training.
         side: longer side of a frame in pixels, at most.
 
     Raises:
-        InputError: there is no grid yet.
+        InputError: there is no grid yet, or none that can be read.
     """
     grids = run.samples()
     if not grids:
         raise InputError(f"{run.path}: has no sample grids yet")
     if len(grids) > MOST_FRAMES:
         grids = [grids[place] for place in np.unique(np.linspace(0, len(grids) - 1, MOST_FRAMES).round().astype(int))]
-    data = run.read_json(DATA)
-    epoch_size = int(data["count"]) - int(data["held_out"]["count"])
-    frames = []
+    sizes = {path: _grid_size(path) for _, path in grids}
+    # The newest grid that can be read says what a grid is; one of another size has no place in the film.
+    wanted = next((size for size in reversed(sizes.values()) if size), None)
+    if wanted is None:
+        raise InputError(f"{run.path}: none of its {len(grids)} sample grids can be read")
+    skipped = [
+        f"skipped {path}: {'has another size' if size else 'is damaged'}"
+        for path, size in sizes.items()
+        if size != wanted
+    ]
+    good = [(images, path) for images, path in grids if sizes[path] == wanted]
+    return Film(_timelapse_frames(good, side, _epoch_size(run)), timelapse_seconds(len(good)), skipped)
+
+
+def _timelapse_frames(grids: Sequence[tuple[int, Path]], side: int, epoch_size: int | None) -> Iterator[Image.Image]:
     for images, path in grids:
-        with Image.open(path) as opened:
-            picture = imaging.flat(opened.copy())  # opened lazily: the file is closed below
+        try:
+            with Image.open(path) as opened:
+                picture = imaging.flat(opened.copy())  # opened lazily: the file is closed below
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({error})") from None
         if max(picture.size) > side:
             picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-        frames.append(imaging.captioned(picture, f"{images:,} images    epoch {images / epoch_size:.1f}"))
-    return frames
+        epoch = f"    epoch {images / epoch_size:.1f}" if epoch_size else ""
+        yield imaging.captioned(picture, f"{images:,} images{epoch}")
 
 
-def timelapse_milliseconds(frames: int) -> list[int]:
-    """How long each frame of a timelapse is shown: some eight seconds in all, and a rest on the last one."""
-    each = max(60, min(400, 8000 // max(1, frames)))
-    return [*[each] * (frames - 1), 2500]
+def _grid_size(path: Path) -> tuple[int, int] | None:
+    """A grid's width and height, or nothing when its checksums say that it is damaged."""
+    try:
+        with Image.open(path) as opened:
+            opened.verify()
+            return opened.size
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def _epoch_size(run: RunDir) -> int | None:
+    """How many pictures an epoch has, where the run still knows it."""
+    try:
+        data = run.read_json(rundir.DATA)
+        return max(0, int(data["count"]) - int(data["held_out"]["count"])) or None
+    except (InputError, KeyError, TypeError, ValueError):
+        return None
+
+
+def timelapse_seconds(frames: int) -> list[Fraction]:
+    """How long each frame of a timelapse is shown: some eight seconds in all, and a rest on the last one.
+
+    In fiftieths of a second: hundredths are what a GIF counts in, and an MP4 then needs no more than 50 frames a second.
+    """
+    each = Fraction(max(3, min(20, round(400 / max(1, frames)))), 50)
+    return [*[each] * (frames - 1), Fraction(5, 2)]
 
 
 def check_name(path: Path) -> None:
@@ -88,23 +169,48 @@ def check_name(path: Path) -> None:
         imaging.encoder()
 
 
-def save(path: Path, frames: Sequence[Image.Image], timing: int | Sequence[int]) -> None:
+def save(path: Path, film: Film) -> float:
     """Write a film where its name asks for it.
 
     Args:
         path: ends in ``.gif`` or ``.mp4``.
-        frames: all of one size.
-        timing: frames per second, or milliseconds for each frame.
+        film: at least one frame.
+
+    Returns:
+        the length of the film as it was written, in seconds.
 
     Raises:
-        InputError: see :func:`check_name`, or it cannot be written.
+        InputError: see :func:`check_name`, it is too large for a GIF, or it cannot be written.
     """
     check_name(path)
-    milliseconds = [max(20, round(1000 / timing))] * len(frames) if isinstance(timing, int) else list(timing)
-    if path.suffix.lower() == ".gif":
-        write(path, imaging.gif_bytes(frames, milliseconds))
-    else:
-        write(path, imaging.mp4_bytes(frames, milliseconds))
+    rest = iter(film.frames)
+    first = next(rest)
+    rate: Fraction | int
+    with progress.counted(len(film.seconds), "frames") as advance:
+
+        def frames() -> Iterator[Image.Image]:
+            for frame in chain([first], rest):
+                yield frame
+                advance()
+
+        if path.suffix.lower() == ".gif":
+            _check_gif(path, first.size, len(film.seconds))
+            rate = imaging.GIF_RATE
+            write(path, imaging.gif_bytes(frames(), film.seconds))
+        else:
+            rate = imaging.film_rate(film.seconds)
+            with _appearing(path) as file:
+                imaging.write_mp4(file, frames(), film.seconds)
+    return float(Fraction(sum(imaging.ticks(film.seconds, rate))) / rate)
+
+
+def _check_gif(path: Path, size: tuple[int, int], count: int) -> None:
+    decoded = 3 * size[0] * size[1] * count
+    if decoded > GIF_MOST_BYTES:
+        raise InputError(
+            f"--out {path}: {count:,} frames of {size[0]}x{size[1]} are {decoded / 1e9:.1f} GB in whoever shows the GIF;"
+            " ask for an .mp4, a smaller --side or a shorter film"
+        )
 
 
 def draw_pictures(generator: TrainedGenerator, count: int, seed: int, directory: Path) -> Path:
@@ -114,30 +220,71 @@ def draw_pictures(generator: TrainedGenerator, count: int, seed: int, directory:
         the sheet's path.
 
     Raises:
-        InputError: they cannot be written.
+        InputError: there are no such seeds, or the pictures cannot be written.
     """
+    check_seeds(seed, count)
     sheet: list[imaging.Batch] = []
-    for start in range(0, count, BATCH):
-        seeds = range(seed + start, seed + min(count, start + BATCH))
-        pictures = generator.draw(generator.latents(seeds))
-        if start < SHEET_MOST:
-            sheet.append(pictures)
-        for number, pixels in zip(seeds, pictures, strict=True):
-            write(directory / f"seed-{number:06d}.png", imaging.png_bytes(imaging.to_image(pixels)))
+    with progress.counted(count, "pictures") as advance:
+        for start in range(0, count, BATCH):
+            seeds = range(seed + start, seed + min(count, start + BATCH))
+            pictures = generator.draw(generator.latents(seeds))
+            if start < SHEET_MOST:
+                sheet.append(pictures)
+            for number, pixels in zip(seeds, pictures, strict=True):
+                with _appearing(directory / f"seed-{number:06d}.png") as file:
+                    file.write(imaging.png_bytes(imaging.to_image(pixels)))
+                advance()
     path = directory / "sheet.png"
     pictures = np.concatenate(sheet)[:SHEET_MOST]
     write(path, imaging.png_bytes(imaging.enlarged(imaging.grid(pictures), 512)))
     return path
 
 
+def home(source: Path) -> Path | None:
+    """The run directory that a generator's place belongs to: itself, or the one it is a checkpoint of.
+
+    What is drawn goes there rather than beside a checkpoint, which its training removes when newer ones have come.
+    """
+    if (source / rundir.RECIPE).is_file():
+        return source
+    # A path such as "." says where it is only when it is resolved.
+    place = source if source.parent.name == rundir.CHECKPOINTS else source.resolve()
+    run = place.parent.parent
+    return run if place.parent.name == rundir.CHECKPOINTS and (run / rundir.RECIPE).is_file() else None
+
+
 def write(path: Path, content: bytes) -> None:
-    """Write a file that the user asked for, making its directory.
+    """Write a file that the user asked for, whole or not at all, making its directory.
 
     Raises:
         InputError: it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        rundir.atomic_write(path, content)
     except OSError as error:
         raise InputError(f"--out {path}: cannot be written ({error.strerror or error})") from None
+    except LimnerError as error:
+        raise InputError(f"--out {error}") from None
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which has its name when all of it is written; its directory is made.
+
+    Unlike what :func:`write` leaves, it is not forced onto the disk: thousands of pictures would each wait for that.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"--out {path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

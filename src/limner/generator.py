@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from limner import imaging, noise, rundir
+from limner.device import choose_device
 from limner.errors import InputError
 from limner.networks import build, place
 from limner.recipe import Recipe
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 FORMAT = "limner-generator-1"
 BATCH = 64
+SEEDS = 2**64
+"""How many there are."""
 
 
 class TrainedGenerator:
@@ -71,9 +75,11 @@ class TrainedGenerator:
 
         Raises:
             ValueError: ``count`` is under 1.
+            InputError: a seed is not in 0 to 2**64 - 1.
         """
         if count < 1:
             raise ValueError(f"count = {count}: must be at least 1")
+        check_seeds(seed, count)
         pixels = self.draw(self.latents(np.arange(count, dtype=np.uint64) + np.uint64(seed)))
         return [imaging.to_image(picture) for picture in pixels]
 
@@ -86,6 +92,18 @@ class TrainedGenerator:
             loop: go back to the first one at the end.
         """
         return [imaging.to_image(picture) for picture in self.draw(walk(self.latents(seeds), steps, loop))]
+
+
+def check_seeds(seed: int, count: int) -> None:
+    """Find out whether ``count`` seeds from ``seed`` on are all seeds.
+
+    Raises:
+        InputError: one is not in 0 to 2**64 - 1.
+    """
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"seed {seed}: must be from 0 to 2**64 - 1")
+    if seed + count > SEEDS:
+        raise InputError(f"seed {seed}: the last of {count:,} seeds from there on would be over 2**64 - 1")
 
 
 def walk(keys: Float[np.ndarray, "k z"], steps: int, loop: bool = True) -> Float[np.ndarray, "n z"]:
@@ -111,36 +129,39 @@ def walk(keys: Float[np.ndarray, "k z"], steps: int, loop: bool = True) -> Float
 
 
 def slerp(
-    start: Float[np.ndarray, " z"], end: Float[np.ndarray, " z"], share: Float[np.ndarray, " n"]
-) -> Float[np.ndarray, "n z"]:
-    """Spherical linear interpolation (Shoemake 1985), with the length going linearly from one to the other."""
-    lengths = float(np.linalg.norm(start)), float(np.linalg.norm(end))
-    a, b = start.astype(np.float64) / lengths[0], end.astype(np.float64) / lengths[1]
-    angle = np.arccos(np.clip(a @ b, -1.0, 1.0))
-    part = share[:, None]
-    if np.sin(angle) < 1e-6:  # the same direction, or opposite ones: no arc is better than the line
-        straight: np.ndarray = start + part * (end - start)
-        return straight
-    direction = (np.sin((1 - part) * angle) * a + np.sin(part * angle) * b) / np.sin(angle)
-    arc: np.ndarray = direction * (lengths[0] * (1 - part) + lengths[1] * part)
-    return arc
+    start: Float[np.ndarray, "*n z"], end: Float[np.ndarray, "*n z"], share: Float[np.ndarray, "*n"]
+) -> Float[np.ndarray, "*n z"]:
+    """Spherical linear interpolation (Shoemake 1985), with the length going linearly from one to the other.
+
+    The three broadcast against one another: many shares between two vectors, or one share between many.
+    """
+    lengths = [np.linalg.norm(vectors, axis=-1, keepdims=True).astype(np.float64) for vectors in (start, end)]
+    a, b = start / lengths[0], end / lengths[1]
+    angle = np.arccos(np.clip((a * b).sum(axis=-1, keepdims=True), -1.0, 1.0))
+    part = np.asarray(share)[..., None]
+    # The same direction, or opposite ones: no arc is better than the line.
+    straight = np.sin(angle) < 1e-6
+    direction = (np.sin((1 - part) * angle) * a + np.sin(part * angle) * b) / np.where(straight, 1.0, np.sin(angle))
+    arc = direction * (lengths[0] * (1 - part) + lengths[1] * part)
+    points: np.ndarray = np.where(straight, start + part * (end - start), arc)
+    return points
 
 
 def load(path: str | Path, device: str = "cpu") -> TrainedGenerator:
     """A generator from a run directory (its newest checkpoint), a checkpoint, or a ``.safetensors`` file.
 
+    Args:
+        path: where it is.
+        device: where it draws: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto`` for a GPU where there is one.
+
     Raises:
-        InputError: there is none, or the file is damaged or of another program.
+        InputError: there is none, the file is damaged or of another program, or there is no such device.
     """
-    given = Path(path)
-    if given.is_dir():
-        if not (given / rundir.GENERATOR).is_file():
-            given = rundir.RunDir.open(given).newest_checkpoint()[1]
-        file = given / rundir.GENERATOR
-    else:
-        file = given
-    if not file.is_file():
-        raise InputError(f"{path}: no such run directory or generator file")
+    where = choose_device(device)
+    try:
+        file = _generator_file(Path(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     try:
         with safe_open(file, framework="pt") as opened:
             description = opened.metadata() or {}
@@ -153,10 +174,31 @@ def load(path: str | Path, device: str = "cpu") -> TrainedGenerator:
     image = recipe.image
     if image.width is None or image.height is None or image.channels is None:
         raise InputError(f"{file}: its recipe does not say the size of its pictures")
+    seen = description.get("images", "0")
+    if not re.fullmatch(r"[0-9]{1,18}", seen):
+        raise InputError(f"{file}: its metadata is damaged (images = {seen!r} is no count)")
     network, _ = build(recipe, width=image.width, height=image.height, channels=image.channels)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputError(f"{file}: its weights do not fit its recipe ({str(error).splitlines()[0]})") from None
-    place(network, torch.device(device), torch.float32)
-    return TrainedGenerator(network, recipe, int(description.get("images", 0)), description.get("data", file.stem))
+    place(network, where, torch.float32)
+    return TrainedGenerator(network, recipe, int(seen), description.get("data", file.stem))
+
+
+def _generator_file(given: Path) -> Path:
+    """The file that a path asks for. Raises InputError, and OSError where a directory may not be entered."""
+    if given.is_file():
+        return given
+    if not given.is_dir():
+        raise InputError(f"{given}: no such run directory or generator file")
+    file = given / rundir.GENERATOR
+    if not file.is_file() and (given / rundir.RECIPE).is_file():
+        given = rundir.RunDir.open(given).newest_checkpoint()[1]
+        file = given / rundir.GENERATOR
+    if file.is_file():
+        return file
+    parts = (rundir.STATE, rundir.TRAINING)
+    if given.resolve().parent.name == rundir.CHECKPOINTS or any((given / name).is_file() for name in parts):
+        raise InputError(f"{given}: this checkpoint has lost its {rundir.GENERATOR}")
+    raise InputError(f"{given}: is neither a run directory (it has no {rundir.RECIPE}) nor a checkpoint")

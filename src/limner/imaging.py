@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from itertools import accumulate, pairwise
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -15,6 +17,8 @@ from limner.errors import InputError
 
 Pixels = UInt8[np.ndarray, "h w c"]
 Batch = UInt8[np.ndarray, "b h w c"]
+GIF_RATE = 100
+"""Ticks a second of a GIF's clock."""
 
 
 def to_uint8(images: Float[np.ndarray, "b c h w"]) -> Batch:
@@ -28,9 +32,11 @@ def to_image(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def grid_shape(count: int, width: int, height: int, aspect: float = 1.0) -> tuple[int, int]:
-    """Columns and rows for ``count`` pictures, so that the sheet comes near to ``aspect`` (width over height)."""
-    columns = min(count, max(1, round(math.sqrt(count * height * aspect / width))))
+def grid_shape(count: int, width: int, height: int) -> tuple[int, int]:
+    """Columns and rows for ``count`` pictures: a nearly square sheet, with a full last row where that is not too far off."""
+    ideal = min(count, max(1.0, math.sqrt(count * height / width)))
+    full = [columns for columns in range(1, count + 1) if count % columns == 0 and 0.7 < columns / ideal < 1.4]
+    columns = min(full, key=lambda columns: abs(math.log(columns / ideal)), default=round(ideal))
     return columns, -(-count // columns)
 
 
@@ -94,16 +100,28 @@ def png_bytes(image: Image.Image, **text: str) -> bytes:
     return buffer.getvalue()
 
 
-def gif_bytes(frames: Sequence[Image.Image], milliseconds: int | Sequence[int]) -> bytes:
+def ticks(seconds: Sequence[Fraction], rate: Fraction | int) -> list[int]:
+    """How long each frame is shown on a clock of ``rate`` ticks a second.
+
+    Moments are rounded, not durations, so that roundings never add up: a film of 24 frames a second on a GIF's clock of
+    hundredths shows 4 and 5 of them in turn, and lasts as long as it should.
+    """
+    moments = [0, *(round(moment * rate) for moment in accumulate(seconds))]
+    return [end - start for start, end in pairwise(moments)]
+
+
+def gif_bytes(frames: Iterable[Image.Image], seconds: Sequence[Fraction]) -> bytes:
     """An endless GIF, without transparency.
 
     Args:
         frames: at least one, all of one size.
-        milliseconds: how long each is shown (GIF counts in hundredths of a second).
+        seconds: how long each is shown, 1/50 at least: viewers slow down what is faster.
     """
-    first, *rest = (flat(frame) for frame in frames)
+    flattened = (flat(frame) for frame in frames)
+    first = next(flattened)
+    times = [10 * hundredths for hundredths in ticks(seconds, GIF_RATE)]  # Pillow counts in milliseconds
     buffer = io.BytesIO()
-    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0, optimize=False)
+    first.save(buffer, "GIF", save_all=True, append_images=flattened, duration=times, loop=0, optimize=False)
     return buffer.getvalue()
 
 
@@ -120,27 +138,44 @@ def encoder() -> Any:
     return av
 
 
-def mp4_bytes(frames: Sequence[Image.Image], milliseconds: Sequence[int]) -> bytes:
+def film_rate(seconds: Sequence[Fraction]) -> Fraction:
+    """The constant rate at which every frame is shown for a whole number of times, but at most 50 a second."""
+    different = set(seconds)
+    common = math.lcm(*(shown.denominator for shown in different))
+    step = Fraction(math.gcd(*(int(shown * common) for shown in different)), common)
+    return min(1 / step, Fraction(50))
+
+
+def write_mp4(file: BinaryIO, frames: Iterable[Image.Image], seconds: Sequence[Fraction]) -> None:
     """An H.264 film that browsers and phones play (4:2:0, so sides are made even by repeating an edge).
 
+    Frames are encoded as they come; a few dozen are held at a time.
+
     Args:
+        file: open for writing, and for going back in it.
         frames: at least one, all of one size.
-        milliseconds: how long each is shown.
+        seconds: how long each is shown.
 
     Raises:
-        InputError: the extra ``[video]`` is not installed.
+        InputError: the extra ``[video]`` is not installed, or its encoder cannot have frames of that size.
     """
     av = encoder()
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=1000 // min(milliseconds), options={"crf": "16"})
-        stream.width, stream.height = (side + side % 2 for side in frames[0].size)
-        stream.pix_fmt = "yuv420p"
-        for frame, shown in zip(frames, milliseconds, strict=True):
-            pixels = np.asarray(flat(frame).convert("RGB"))
-            pixels = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
+    rate = film_rate(seconds)
+    stream = None
+    try:
+        with av.open(file, "w", format="mp4") as container:
             # The rate is constant, so a longer rest is the same frame several times.
-            for _ in range(max(1, round(shown / min(milliseconds)))):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode())
-    return buffer.getvalue()
+            for frame, times in zip(frames, ticks(seconds, rate), strict=True):
+                pixels = np.asarray(flat(frame).convert("RGB"))
+                pixels = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
+                if stream is None:
+                    stream = container.add_stream("libx264", rate=rate, options={"crf": "16"})
+                    stream.height, stream.width = pixels.shape[:2]
+                    stream.pix_fmt = "yuv420p"
+                for _ in range(times):
+                    container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            if stream is not None:
+                container.mux(stream.encode())
+    except av.FFmpegError as error:
+        size = f"{stream.width}x{stream.height} " if stream is not None else ""
+        raise InputError(f"MP4: {size}frames cannot be encoded ({error}); ask for a smaller film") from None

@@ -13,8 +13,10 @@ Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import os
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -79,6 +81,7 @@ class ArraySource(Source):
     """
 
     grouped = False
+    in_blocks = True
 
     def __init__(
         self,
@@ -107,6 +110,25 @@ class ArraySource(Source):
             raise InputError(f"data {self.location}: holds {array.shape} where {self._stack.shape} is announced")
         return array
 
+    def _values(self, start: int, stop: int) -> Shaped[np.ndarray, "*shape"]:
+        """As the file has them. Raises Unreadable where it is damaged: HDF5 unpacks a chunk when it is asked for."""
+        array = self._array
+        try:
+            return np.asarray(array[start:stop])
+        except (OSError, RuntimeError) as error:
+            raise Unreadable(f"its part of the file is damaged ({_why(error)})") from None
+
+    def _readable(self) -> Iterator[Shaped[np.ndarray, "*shape"]]:
+        """The whole array in pieces, without the pictures that cannot be read."""
+        for start in range(0, len(self.entries), _CHUNK):
+            stop = min(start + _CHUNK, len(self.entries))
+            try:
+                yield self._values(start, stop)
+            except Unreadable:
+                for index in range(start, stop):
+                    with suppress(Unreadable):
+                        yield self._values(index, index + 1)
+
     @cached_property
     def _scale(self) -> tuple[float, float]:
         """Factor and offset to 0..255, from the range of the whole array."""
@@ -116,11 +138,12 @@ class ArraySource(Source):
         if kind == "b":
             return 255.0, 0.0
         low, high = np.inf, -np.inf
-        for start in range(0, len(self.entries), _CHUNK):
-            chunk = np.asarray(self._array[start : start + _CHUNK])
+        for chunk in self._readable():
             chunk = chunk[np.isfinite(chunk)] if kind == "f" else chunk
             if chunk.size:
                 low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
+        if low > high:
+            raise InputError(f"data {self.location}: not one picture of it can be read; get the file again")
         if kind == "f" and low >= -1 - _SLACK and high <= 1 + _SLACK:
             return (127.5, 127.5) if low < -_SLACK else (255.0, 0.0)
         if low >= 0 and high <= 255:
@@ -133,8 +156,14 @@ class ArraySource(Source):
         )
 
     def block(self, start: int, stop: int) -> UInt8[np.ndarray, "n h w c"] | None:
-        """Pictures ``start`` to ``stop``; ``None`` when one of them has numbers that are not finite."""
-        values = np.asarray(self._array[start:stop])
+        """Pictures ``start`` to ``stop``; ``None`` when one of them is damaged or has numbers that are not finite."""
+        try:
+            return self._pixels(start, stop)
+        except Unreadable:
+            return None
+
+    def _pixels(self, start: int, stop: int) -> UInt8[np.ndarray, "n h w c"]:
+        values = self._values(start, stop)
         if values.ndim == 3:
             values = values[..., None]
         elif self._channels_first:
@@ -143,15 +172,12 @@ class ArraySource(Source):
         if values.dtype == np.uint8:
             return values
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            return None
+            raise Unreadable("has numbers that are not finite")
         return np.clip(np.rint(values.astype(np.float64) * factor + offset), 0, 255).astype(np.uint8)
 
     def read(self, index: int) -> UInt8[np.ndarray, "h w c"]:
         """One picture's pixels (see :meth:`Source.read`)."""
-        pixels = self.block(index, index + 1)
-        if pixels is None:
-            raise Unreadable("has numbers that are not finite")
-        return np.ascontiguousarray(pixels[0])
+        return np.ascontiguousarray(self._pixels(index, index + 1)[0])
 
     def parts(self) -> Iterable[Part]:
         """The file, and the labels' where it is another one."""
@@ -184,6 +210,12 @@ def label_texts(labels: Shaped[np.ndarray, "*shape"], location: str) -> list[str
     return [item.decode(errors="replace") if isinstance(item, bytes) else str(item) for item in flat.tolist()]
 
 
+def _why(error: Exception) -> str:
+    """What went wrong, in a part of a line: damaged headers are quoted by those who cannot read them."""
+    known = error.strerror if isinstance(error, OSError) else None
+    return " ".join((known or str(error)).split())[:200] or type(error).__name__
+
+
 def _resolved(location: str | Path) -> Path:
     return Path(location).expanduser().resolve()
 
@@ -197,8 +229,8 @@ def open_npy(location: str | Path) -> ArraySource:
     path = _resolved(location)
     try:
         array = np.lib.format.open_memmap(path, mode="r")  # maps or refuses; there is nothing in it that unpickles
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"data {path}: not a .npy array that can be read ({error})") from None
+    except Exception as error:  # a damaged header makes NumPy's parser raise nearly anything
+        raise InputError(f"data {path}: not a .npy array that can be read ({_why(error)})") from None
     return ArraySource(path, "npy", Stack(array.shape, array.dtype, lambda: array), None, {"": path})
 
 
@@ -215,8 +247,8 @@ def open_npz(location: str | Path) -> ArraySource:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
             headers = {name.removesuffix(".npy"): _npy_header(archive, name) for name in names}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise InputError(f"data {path}: not a .npz file that can be read ({error})") from None
+    except Exception as error:  # see above; and zipfile and zlib have their own
+        raise InputError(f"data {path}: not a .npz file that can be read ({_why(error)})") from None
     key = _choose({name: len(shape) for name, (shape, _) in headers.items()}, str(path))
     shape, dtype = headers[key]
 
@@ -225,8 +257,8 @@ def open_npz(location: str | Path) -> ArraySource:
             with np.load(path, allow_pickle=False) as archive:
                 array: Shaped[np.ndarray, "*shape"] = archive[name]
                 return array
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
-            raise InputError(f"data {path}: {name!r} cannot be read ({error})") from None
+        except Exception as error:
+            raise InputError(f"data {path}: {name!r} cannot be read ({_why(error)})") from None
 
     name = next((name for name in LABEL_KEYS if name in headers and name != key), None)
     labels = None if name is None else label_texts(member(name), str(path))
@@ -262,19 +294,26 @@ def open_hdf5(location: str | Path) -> ArraySource:
         import h5py
     except ImportError:
         raise InputError(f"data {path}: HDF5 needs h5py; pip install 'limner[hdf5]'") from None
+    found: dict[str, Any] = {}
+
+    def visit(name: str | bytes, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[os.fsdecode(name)] = item
+
     try:
         file = h5py.File(path, "r")
-        found: dict[str, Any] = {}
-        file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"data {path}: not an HDF5 file that can be read ({error})") from None
-    key = _choose({name: item.ndim for name, item in found.items()}, str(path))
+        file.visititems(visit)
+        axes = {name: item.ndim for name, item in found.items()}
+    except Exception as error:
+        raise InputError(f"data {path}: not an HDF5 file that can be read ({_why(error)})") from None
+    key = _choose(axes, str(path))
     group = key.rpartition("/")[0]
     beside = [f"{group}/{name}".lstrip("/") for name in LABEL_KEYS]
-    name = next((name for name in (*beside, *LABEL_KEYS) if name in found and name != key), None)
+    label = next((name for name in (*beside, *LABEL_KEYS) if name in found and name != key), None)
     try:
-        labels = None if name is None else label_texts(found[name][()], str(path))
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"data {path}: {name!r} cannot be read ({error})") from None
-    stack = Stack(found[key].shape, found[key].dtype, lambda: found[key])
+        stack = Stack(found[key].shape, found[key].dtype, lambda: found[key])
+        values = None if label is None else np.asarray(found[label][()])
+    except Exception as error:
+        raise InputError(f"data {path}: {label or key!r} cannot be read ({_why(error)})") from None
+    labels = None if values is None else label_texts(values, str(path))
     return ArraySource(path, "hdf5", stack, labels, {"": path})

@@ -141,7 +141,7 @@ def prepare(
     key = _key(drawn_hash, target)
     record = store.load(key)
     hit = record is not None
-    warnings: list[str] = []
+    warnings = list(source.notes)
     if record is None:
         with decoding.quiet():
             record = _built(source, drawn_hash, target, store, key, workers, progress, warnings)
@@ -268,7 +268,7 @@ def _pictures(
             return Skipped(source.entries[index].name, str(error))
 
     total = len(source.entries)
-    step = _BLOCK if source.block(0, 1) is not None else total
+    step = _BLOCK if source.in_blocks else total
     for start in range(0, total, step):
         stop = min(start + step, total)
         block = source.block(start, stop)

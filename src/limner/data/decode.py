@@ -21,6 +21,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from limner.data.sources import Unreadable
+from limner.errors import InputError
 
 Fit: TypeAlias = Literal["crop", "pad", "stretch", "crops"]
 Background: TypeAlias = Literal["white", "black"]
@@ -112,10 +113,13 @@ def decode(data: bytes | UInt8[np.ndarray, "h w c"], target: Target) -> Decoded:
 
 @contextmanager
 def reasons() -> Iterator[None]:
-    """Whatever goes wrong inside with one picture becomes :class:`Unreadable` with a reason in words."""
+    """Whatever goes wrong inside with one picture becomes :class:`Unreadable` with a reason in words.
+
+    An :class:`InputError` passes: it is about the whole collection, so the next picture would fare no better.
+    """
     try:
         yield
-    except Unreadable:
+    except (Unreadable, InputError):
         raise
     except UnidentifiedImageError:
         raise Unreadable("not an image in a format that Pillow reads") from None
@@ -124,7 +128,8 @@ def reasons() -> Iterator[None]:
     except (MemoryError, RecursionError) as error:
         raise Unreadable(type(error).__name__) from None
     except Exception as error:  # a damaged file makes a decoder raise nearly anything
-        text = " ".join(str(error).split()) or type(error).__name__
+        known = error.strerror if isinstance(error, OSError) else None  # without the path, which is named anyway
+        text = " ".join((known or str(error)).split()) or type(error).__name__
         raise Unreadable(text[:200]) from None
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from limner.data.sources import Entry, Part, Skipped, Source, Unreadable, file_stamp, safe_title
 from limner.errors import InputError
+from limner.rundir import CHECKPOINTS, RECIPE
 
 _SUFFIXES = """
     png apng jpg jpeg jpe jfif mpo jp2 j2k jpx jpc j2c jpf gif webp avif avifs bmp dib tif tiff ppm pgm pbm pnm pfm tga
@@ -23,13 +25,17 @@ PICTURE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 _SIGNATURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 _FILE_LIMIT = 1 << 30
 """Bytes of one encoded picture. What is larger is no picture that anyone trains on, or made to fill the memory."""
+_RUNS_NAMED = 3
 
 
 class FolderSource(Source):
     """A folder of image files, read with all its sub-folders. Hidden files are passed over, links are followed.
 
     Where every picture lies in a sub-folder, the first level gives the classes (folders that hold everything are
-    stepped through first).
+    stepped through first). A run's own directory below it is passed over whole: its sample grids are no pictures of
+    the collection, and there are more of them at every checkpoint, so that the contents would never stay the same.
+    Pictures that ``limner generate`` wrote are read like any other. Pipes and devices are never opened, for they may
+    have no end.
     """
 
     kind = "folder"
@@ -38,9 +44,14 @@ class FolderSource(Source):
         self._root = Path(location).expanduser().resolve()
         self.location = str(self._root)
         self.title = safe_title(self._root.name)
-        skipped: list[Skipped] = []
+        self.skipped: list[Skipped] = []
+        self._runs: list[str] = []
+        if _is_run(self._root):
+            raise InputError(
+                f"data {self.location}: is a run of Limner's, no collection; name the folder inside it that you mean"
+            )
         found: list[tuple[str, tuple[int, ...]]] = []
-        for name, status in _walk(self._root, "", set(), skipped):
+        for name, status in self._walk("", set()):
             if _is_picture(name, partial(_head, self._root / name)):
                 found.append((name, (status.st_size, status.st_mtime_ns)))
             else:
@@ -48,9 +59,48 @@ class FolderSource(Source):
         found.sort()
         labels = _folder_labels([name for name, _ in found])
         self.entries = [Entry(name, label, stamp) for (name, stamp), label in zip(found, labels, strict=True)]
-        self.skipped = skipped
+        self.skipped.sort(key=lambda item: item.name)
+        if self._runs:
+            named = ", ".join(sorted(self._runs)[:_RUNS_NAMED])
+            more = len(self._runs) - _RUNS_NAMED
+            what = "a run of Limner's" if len(self._runs) == 1 else "runs of Limner's"
+            self.notes = [f"{named}{f' and {more} more' if more > 0 else ''}: {what}, passed over"]
         if not self.entries:
-            raise InputError(_nothing(self.location, self.ignored, "the folder has no image files"))
+            what = "; ".join(["the folder has no image files", *self.notes])
+            raise InputError(_nothing(self.location, self.ignored, what, self.skipped))
+
+    def _walk(self, inside: str, above: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result]]:
+        """Every visible file. ``above`` holds the folders on the way down, so that a loop of links ends."""
+        folder = self._root / inside
+        try:
+            here = folder.stat()
+            children = list(os.scandir(folder))
+        except OSError as error:
+            self.skipped.append(Skipped(inside or ".", f"folder cannot be read ({error.strerror})"))
+            return
+        identity = here.st_dev, here.st_ino
+        if identity in above:
+            return
+        for child in children:
+            if child.name.startswith(".") or child.name == "__MACOSX":
+                continue
+            name = f"{inside}{child.name}"
+            try:
+                status = child.stat()
+            except OSError as error:
+                if _is_picture(name, bytes):
+                    why = "a link to nowhere" if isinstance(error, FileNotFoundError) else error.strerror
+                    self.skipped.append(Skipped(name, f"cannot be opened ({why})"))
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                if _is_run(self._root / name):
+                    self._runs.append(name)
+                else:
+                    yield from self._walk(f"{name}/", above | {identity})
+            elif stat.S_ISREG(status.st_mode):
+                yield name, status
+            elif _is_picture(name, bytes):
+                self.skipped.append(Skipped(name, "a pipe or device, no file"))
 
     def read(self, index: int) -> bytes:
         """The bytes of one file (see :meth:`Source.read`)."""
@@ -89,7 +139,7 @@ class ZipSource(Source):
             name = info.filename.replace("\\", "/")
             _refuse_outside(self.location, info.filename, name)
             hidden = any(piece.startswith(".") or piece == "__MACOSX" for piece in name.split("/"))
-            if hidden or info.is_dir() or name.endswith("/"):
+            if hidden or not name or name.endswith("/"):
                 continue
             if _is_picture(name, partial(self._head, info)):
                 self._infos.append(info)
@@ -108,7 +158,7 @@ class ZipSource(Source):
         try:
             with self._archive.open(info) as file:
                 return file.read(16)
-        except (OSError, RuntimeError, zipfile.BadZipFile, NotImplementedError):
+        except (OSError, EOFError, RuntimeError, ValueError, zlib.error, zipfile.BadZipFile):
             return b""
 
     def read(self, index: int) -> bytes:
@@ -129,34 +179,9 @@ class ZipSource(Source):
         return [Part("", self._path, file_stamp(self._path))]
 
 
-def _walk(
-    root: Path, inside: str, above: set[tuple[int, int]], skipped: list[Skipped]
-) -> Iterator[tuple[str, os.stat_result]]:
-    """Every visible file under ``root``. ``above`` holds the folders on the way down, so that a loop of links ends."""
-    folder = root / inside
-    try:
-        here = folder.stat()
-        children = list(os.scandir(folder))
-    except OSError as error:
-        skipped.append(Skipped(inside or ".", f"folder cannot be read ({error.strerror})"))
-        return
-    identity = here.st_dev, here.st_ino
-    if identity in above:
-        return
-    for child in children:
-        if child.name.startswith(".") or child.name == "__MACOSX":
-            continue
-        name = f"{inside}{child.name}"
-        try:
-            status = child.stat()
-        except OSError:
-            if _is_picture(name, bytes):
-                skipped.append(Skipped(name, "cannot be opened (a link to nowhere?)"))
-            continue
-        if stat.S_ISDIR(status.st_mode):
-            yield from _walk(root, f"{name}/", above | {identity}, skipped)
-        elif stat.S_ISREG(status.st_mode):
-            yield name, status
+def _is_run(folder: Path) -> bool:
+    """Whether it is a training's own directory."""
+    return os.path.isfile(folder / RECIPE) and os.path.isdir(folder / CHECKPOINTS)
 
 
 def _is_picture(name: str, head: Callable[[], bytes]) -> bool:
@@ -199,6 +224,8 @@ def _refuse_outside(location: str, shown: str, name: str) -> None:
         )
 
 
-def _nothing(location: str, ignored: int, what: str) -> str:
+def _nothing(location: str, ignored: int, what: str, skipped: Sequence[Skipped] = ()) -> str:
     rest = f" ({ignored} other files)" if ignored else ""
+    if skipped:
+        rest += f"; {skipped[0].name}: {skipped[0].reason}"
     return f"data {location}: {what}{rest}; PNG, JPEG, WebP, GIF, TIFF and all that Pillow reads will do"

@@ -14,6 +14,7 @@ import os
 import re
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 from urllib.request import urlopen
@@ -23,7 +24,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from limner.data.arrays import ArraySource, Stack, label_texts
-from limner.data.store import cache_root
+from limner.data.store import cache_root, expanded
 from limner.errors import InputError
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -47,10 +48,11 @@ FASHION_CLASSES = (
 FASHION_FILES = {
     "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
     "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
-    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
-"""Fashion-MNIST's files and their published MD5 sums (Xiao, Rasul and Vollgraf 2017, MIT licence)."""
+"""Fashion-MNIST's training files and their published MD5 sums (Xiao, Rasul and Vollgraf 2017, MIT licence).
+
+Its test files are not used, so they need not be there either.
+"""
 _FASHION_URLS = (
     "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",  # the official bucket
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
@@ -66,8 +68,8 @@ def open_idx(location: str | Path) -> ArraySource:
 
     Args:
         location: the images' file, or a folder. Of several image files in a folder the one named ``train`` is taken.
-        Labels
-            are looked for beside it (``images-idx3`` -> ``labels-idx1``); without them the pictures have no classes.
+            Labels are looked for beside it (``images-idx3`` -> ``labels-idx1``); without them the pictures have no
+            classes.
 
     Raises:
         InputError: not IDX (the magic number is wrong), too short, or several files that may be meant.
@@ -97,7 +99,7 @@ def open_idx(location: str | Path) -> ArraySource:
 
 
 def _choose(folder: Path) -> Path:
-    found = sorted(child for child in folder.iterdir() if _IMAGES.search(child.name) and child.is_file())
+    found = sorted(child for child in folder.iterdir() if _IMAGES.search(child.name) and os.path.isfile(child))
     by_name: dict[str, Path] = {}
     for child in found:  # the unpacked and the packed file, when both are there, are one
         by_name.setdefault(child.name.removesuffix(".gz"), child)
@@ -116,7 +118,7 @@ def _labels_of(images: Path) -> Path | None:
         return None
     plain = images.with_name(name.removesuffix(".gz"))
     for candidate in (images.with_name(name), plain, plain.with_name(f"{plain.name}.gz")):
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             return candidate
     return None
 
@@ -154,6 +156,7 @@ def _values(path: Path) -> Shaped[np.ndarray, "*shape"]:
         with _open(path) as file:
             file.read(start)
             body = file.read(expected)
+            file.read(1)  # past the end, where gzip keeps its checksum and compares it
     except _READ_ERRORS as error:
         raise InputError(f"data {path}: damaged ({error}); get the file again") from None
     if len(body) < expected:
@@ -169,14 +172,14 @@ def open_fashion_mnist(location: str | Path = "fashion-mnist", *, cache_dir: Pat
     """Fashion-MNIST's 60,000 training pictures: found, or downloaded once.
 
     Looked for in ``$LIMNER_DATA``, in ``$LIMNER_DATA/fashion-mnist`` and in the cache; else downloaded into the cache.
-    Every file's MD5 sum is checked when it is found.
+    The two training files are all that is wanted, and their MD5 sums are checked when they are found.
 
     Raises:
         InputError: not found, and the download fails.
     """
     folders = []
     if os.environ.get("LIMNER_DATA"):
-        data = Path(os.environ["LIMNER_DATA"]).expanduser()
+        data = expanded(os.environ["LIMNER_DATA"], "LIMNER_DATA")
         folders = [data, data / "fashion-mnist"]
     downloads = cache_root(cache_dir) / "downloads" / "fashion-mnist"
     folder = next((folder for folder in (*folders, downloads) if _has_fashion(folder)), None)
@@ -231,8 +234,9 @@ def _download(name: str, md5: str, folder: Path, note: str) -> None:
     except OSError as error:
         problem = str(error)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     raise InputError(
-        f"data fashion-mnist: {name} cannot be downloaded ({problem}){note}; put the four .gz files into a "
-        "folder and set LIMNER_DATA to it"
+        f"data fashion-mnist: {name} cannot be downloaded ({problem}){note}; put {' and '.join(FASHION_FILES)} into "
+        "a folder and set LIMNER_DATA to it"
     )

@@ -102,7 +102,7 @@ def take_sample(source: Source, workers: int, pixel_limit: int = PIXEL_LIMIT) ->
     """Look at up to 256 pictures, spread evenly: at the headers of all, at the pixels of some.
 
     Raises:
-        InputError: none of them can be read.
+        InputError: none of them can be read, or the file that holds them all cannot.
     """
     headers: list[_Header] = []
     problem = ""

@@ -30,7 +30,7 @@ def split(
     """Which pictures are trained on and which are kept to judge by: by names and seed alone.
 
     Groups (see :mod:`limner.data.grouping`) are held out as a whole. They are gone through in a random order, and one
-    is taken when that brings the number of pictures nearer to ``fraction``; at least the smallest is.
+    is taken when that brings the number of pictures nearer to ``fraction``; at least one group, or one single picture, is.
 
     Args:
         names: one a picture.
@@ -65,7 +65,7 @@ def split_groups(
         return everything, nothing, "off"
     if count < SMALL:
         return everything, nothing, f"off: fewer than {SMALL} pictures"
-    target = round(fraction * count)
+    target = max(1, round(fraction * count))
     rank = np.argsort(np.argsort(np.array(names, dtype=object), kind="stable")) if len(names) else everything
     if numbers is None:
         chosen = np.zeros(count, dtype=bool)

@@ -81,8 +81,10 @@ class Source(ABC):
         entries: the pictures, in the order of their names.
         ignored: how many files were passed over because they are no pictures.
         skipped: what could not even be listed (a folder without permission, for example).
+        notes: what else was passed over, in lines for whoever started this.
         classes: names of the classes in their order, or ``None`` to take the labels' own, sorted.
         grouped: whether file names may show which pictures belong together.
+        in_blocks: whether :meth:`block` may give something.
     """
 
     location: str
@@ -91,8 +93,10 @@ class Source(ABC):
     entries: Sequence[Entry]
     ignored: int = 0
     skipped: Sequence[Skipped] = ()
+    notes: Sequence[str] = ()
     classes: tuple[str, ...] | None = None
     grouped: bool = True
+    in_blocks: bool = False
 
     @abstractmethod
     def read(self, index: int) -> bytes | UInt8[np.ndarray, "h w c"]:
@@ -110,7 +114,10 @@ class Source(ABC):
         return data if isinstance(data, np.ndarray) else io.BytesIO(data)
 
     def block(self, start: int, stop: int) -> UInt8[np.ndarray, "n h w c"] | None:
-        """Pictures ``start`` to ``stop`` where they lie in one array (the fast path of :meth:`read`), or ``None``."""
+        """Pictures ``start`` to ``stop`` where they lie in one array (the fast path of :meth:`read`).
+
+        ``None`` where they do not, or where one of them cannot be read: :meth:`read` then tells which.
+        """
         return None
 
     def parts(self) -> Iterable[Part]:
@@ -160,8 +167,11 @@ def _digest(part: Part) -> str:
 
 
 def file_stamp(path: Path) -> tuple[int, ...]:
-    """Size and time of a file: what changes when it is edited."""
-    status = path.stat()
+    """Size and time of a file: what changes when it is edited. Raises InputError when it is gone."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"data {path}: cannot be opened any more ({error.strerror})") from None
     return status.st_size, status.st_mtime_ns
 
 
@@ -206,7 +216,12 @@ def open_source(location: str | Path) -> Source:
     Raises:
         InputError: there is nothing there, or nothing that can be read; one line says what to do.
     """
-    source: Source = SOURCES[_kind(location)].load()(location if isinstance(location, Path) else str(location))
+    try:
+        source: Source = SOURCES[_kind(location)].load()(location if isinstance(location, Path) else str(location))
+    except OSError as error:  # it may vanish, or its disk fail, at any moment
+        raise InputError(f"data {str(location)!r}: cannot be opened ({error.strerror or error})") from None
+    if not len(source.entries):
+        raise InputError(f"data {source.location}: holds no pictures; give a collection that has some")
     return source
 
 
@@ -219,12 +234,12 @@ def _kind(location: str | Path) -> str:
             return "procedural"
         if text.startswith("hf:"):
             return "hub"
-    path = Path(text).expanduser()
     try:
+        path = Path(text).expanduser()
         if path.is_dir():
             return "idx" if any(_IDX_FILE.search(child.name) for child in path.iterdir()) else "folder"
         exists = path.is_file()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~nobody
         raise InputError(f"data {text!r}: cannot be opened ({error})") from None
     if not text or not exists:
         raise InputError(

@@ -3,12 +3,14 @@
 ::
 
     <cache>/collections/<key>.pixels   raw uint8, mapped into memory when it is used
-    <cache>/collections/<key>.json     shape, names, labels, what was skipped; written last, so its presence means
-    "whole" <cache>/sources/<location>.json    stamps and digests of a source's files, and what a sample of it showed
-    <cache>/downloads/                 data sets that were downloaded by name
+    <cache>/collections/<key>.json     shape, names, labels, what was skipped; written last: it means "whole"
+    <cache>/sources/<location>.json    stamps and digests of a source's files, and what a sample of it showed
+    <cache>/downloads/<name>/          data sets that were downloaded by name
 
 A file gets its name only when it is complete and on disk (temporary name, fsync, rename). Two processes that prepare
 the same collection write under names of their own; the last rename wins, and both wrote the same.
+
+Only files named like that are ever listed or removed: the cache may have been put into a folder that holds other things.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,19 +30,39 @@ from uuid import uuid4
 import numpy as np
 from jaxtyping import UInt8
 
+from limner.errors import InputError
+
 FORMAT = 1
 _BLOCK, _BLOCKS = 1 << 20, 16
 _STALE_SECONDS = 3600.0
+_KEY = "[0-9a-f]" * 32
+_OWN = (
+    f"collections/{_KEY}.json",
+    f"collections/{_KEY}.pixels",
+    f"sources/{_KEY}.json",
+    "downloads/fashion-mnist/*.gz",
+)
+"""Files of the cache, as glob has it. A collection's facts come first: without them its pixels do not count as whole."""
+_BROKEN = (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What reading JSON raises that somebody else wrote, or that a disk changed."""
+
+
+def expanded(path: str | Path, named: str) -> Path:
+    """A path with ``~`` replaced. Raises InputError, with the setting that is meant, when nobody has such a home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{named} = {path}: cannot be opened ({error}); give a whole path") from None
 
 
 def cache_root(cache_dir: str | Path | None = None) -> Path:
     """``cache_dir``, else ``$LIMNER_CACHE``, else ``$XDG_CACHE_HOME/limner``, else ``~/.cache/limner``."""
     if cache_dir is not None:
-        return Path(cache_dir).expanduser()
+        return expanded(cache_dir, "cache_dir")
     if os.environ.get("LIMNER_CACHE"):
-        return Path(os.environ["LIMNER_CACHE"]).expanduser()
+        return expanded(os.environ["LIMNER_CACHE"], "LIMNER_CACHE")
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()) / "limner"
+    return (Path(base) if os.path.isabs(base) else expanded("~/.cache", "LIMNER_CACHE")) / "limner"
 
 
 class StoreError(Exception):
@@ -184,7 +206,7 @@ class Store:
             if _fingerprint(path) != meta["fingerprint"]:
                 return None
             record = Record(meta, np.memmap(path, dtype=np.uint8, mode="r"), path)
-        except (OSError, ValueError, KeyError, TypeError):
+        except _BROKEN:
             return None
         with contextlib.suppress(OSError):  # its time says when it was last used; a read-only cache works without
             os.utime(facts)
@@ -195,7 +217,7 @@ class Store:
         try:
             values = json.loads(self._source(location).read_text(encoding="utf-8"))
             return values if values["format"] == FORMAT and values["location"] == location else {}
-        except (OSError, ValueError, KeyError, TypeError):
+        except _BROKEN:
             return {}
 
     def remember(self, location: str, values: dict[str, Any]) -> None:
@@ -234,57 +256,62 @@ class CacheEntry:
 
 def entries(cache_dir: str | Path | None = None) -> list[CacheEntry]:
     """What the cache holds, the last used first. Damaged entries are listed too, so that they can be cleared."""
-    folder = cache_root(cache_dir) / "collections"
     found = []
-    for pixels in folder.glob("*.pixels") if folder.is_dir() else ():
+    for pixels in cache_root(cache_dir).glob(f"collections/{_KEY}.pixels"):
         facts = pixels.with_suffix(".json")
-        meta: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError):
-            meta = json.loads(facts.read_text(encoding="utf-8"))
-        image = meta.get("image", {})
         with contextlib.suppress(OSError):  # another process may clear at this moment
             size = pixels.stat().st_size + (facts.stat().st_size if facts.exists() else 0)
             used = (facts if facts.exists() else pixels).stat().st_mtime
-            found.append(
-                CacheEntry(
-                    key=pixels.stem,
-                    location=str(meta.get("location", "(damaged)")),
-                    count=int(meta.get("count", 0)),
-                    width=int(image.get("width", 0)),
-                    height=int(image.get("height", 0)),
-                    channels=int(image.get("channels", 0)),
-                    fit=str(image.get("fit", "")),
-                    bytes=size,
-                    last_used=used,
-                )
-            )
+            found.append(CacheEntry(key=pixels.stem, bytes=size, last_used=used, **_facts(facts)))
     return sorted(found, key=lambda entry: (-entry.last_used, entry.key))
 
 
-def clear(cache_dir: str | Path | None = None, *, keys: Iterable[str] | None = None, downloads: bool = False) -> int:
-    """Remove collections (all of them, or those named by key), and with ``downloads`` what was downloaded.
+def _facts(path: Path) -> dict[str, Any]:
+    """What a collection's JSON says of it."""
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        image = meta["image"]
+        return {
+            "location": str(meta["location"]),
+            "fit": str(image["fit"]),
+            "count": int(meta["count"]),
+            **{name: int(image[name]) for name in ("width", "height", "channels")},
+        }
+    except _BROKEN:
+        return {"location": "(damaged)", "fit": "", "count": 0, "width": 0, "height": 0, "channels": 0}
+
+
+def clear(cache_dir: str | Path | None = None, *, keys: Iterable[str] | None = None) -> int:
+    """Remove all that is cached, what was downloaded included; or the collections that are named by key alone.
 
     Returns:
         bytes that were freed.
     """
     root = cache_root(cache_dir)
-    collections = root / "collections"
     if keys is not None:
-        # The facts first: without them the pixels do not count as whole.
-        return sum(_remove(collections / f"{key}.{ending}") for key in keys for ending in ("json", "pixels"))
-    folders = [collections, root / "sources"] + ([root / "downloads"] if downloads else [])
-    files = [path for folder in folders if folder.is_dir() for path in sorted(folder.rglob("*")) if path.is_file()]
-    return sum(_remove(path) for path in files)
+        return sum(_remove(root / f"collections/{key}.{ending}") for key in keys for ending in ("json", "pixels"))
+    return sum(_remove(path) for pattern in _OWN for path in root.glob(pattern)) + sum(map(_remove, _parts(root)))
+
+
+def _parts(root: Path) -> Iterator[Path]:
+    """Files that are being written, or that were when somebody was killed."""
+    for pattern in _OWN:
+        yield from root.glob(f"{pattern}.{_KEY}.part")
 
 
 def bound(max_bytes: int, cache_dir: str | Path | None = None) -> int:
     """Remove the collections that were not used for longest, until the rest takes at most ``max_bytes``.
 
-    Leavings of killed processes, over an hour old, go too.
+    Leavings of killed processes, over an hour old, go too. Downloads stay.
 
     Returns:
         bytes that were freed.
+
+    Raises:
+        InputError: ``max_bytes`` is negative.
     """
+    if max_bytes < 0:
+        raise InputError(f"cache bound {max_bytes}: must be 0 bytes or more")
     freed = remove_leavings(cache_dir)
     kept = entries(cache_dir)
     total = sum(entry.bytes for entry in kept)
@@ -298,8 +325,7 @@ def bound(max_bytes: int, cache_dir: str | Path | None = None) -> int:
 def remove_leavings(cache_dir: str | Path | None = None) -> int:
     """Remove temporary files over an hour old: whoever wrote them was killed. Returns bytes that were freed."""
     freed = 0
-    root = cache_root(cache_dir)
-    for path in root.glob("*/*.part") if root.is_dir() else ():
+    for path in _parts(cache_root(cache_dir)):
         with contextlib.suppress(OSError):
             if path.stat().st_mtime < time.time() - _STALE_SECONDS:
                 freed += _remove(path)

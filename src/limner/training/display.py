@@ -12,6 +12,9 @@ from limner.training.loop import Continue, Loop, Signal
 from limner.training.outcome import duration
 
 PLAIN_SECONDS = 15.0
+"""Between two lines, where nothing can be drawn over."""
+WORTH_TELLING = 2.0
+"""Seconds of work that a person notices."""
 
 
 class Display(Protocol):
@@ -75,14 +78,18 @@ class Plain(Quiet):
         self.stream = stream or sys.stderr
         self._latest: Mapping[str, Any] = {}
         self._said = time.monotonic()
+        self._began: float | None = None
         self._grid = ""
 
     def say(self, text: str) -> None:
         print(text, file=self.stream, flush=True)
 
     def preparing(self, done: int, total: int) -> None:
-        if done == total or time.monotonic() - self._said > PLAIN_SECONDS:
-            self._said = time.monotonic()
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
+        if (done == total and now - self._began > WORTH_TELLING) or now - self._said > PLAIN_SECONDS:
+            self._said = now
             self.say(f"prepared {done:,} of {total:,} pictures")
 
     def grid(self, path: str) -> None:

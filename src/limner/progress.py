@@ -1,0 +1,71 @@
+"""How far a piece of work is, for whoever sits at a terminal; logs and pipes are left alone."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+PATIENCE = 2.0
+"""Seconds that a piece of work may take before anything is shown."""
+_BETWEEN = 0.1
+
+
+@contextmanager
+def counted(total: int, what: str) -> Iterator[Callable[[], None]]:
+    """A context that gives a function to call after each of ``total`` pieces.
+
+    Where standard error is a terminal and the work has taken two seconds, a bar appears there, with the rate and the
+    remaining time. It is drawn from the calls alone: no thread runs beside the work. It is gone when the context ends,
+    so that what is printed afterwards stands alone.
+
+    Args:
+        total: pieces in all.
+        what: the pieces, such as ``frames``.
+    """
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    started = drawn = time.monotonic()
+    done = 0
+    bar: Any = None
+
+    def advance() -> None:
+        nonlocal bar, done, drawn
+        done += 1
+        now = time.monotonic()
+        if now - started < PATIENCE or now - drawn < _BETWEEN:
+            return
+        drawn = now
+        bar = bar or _bar(total)
+        rate = done / max(now - started, 1e-9)
+        status = (
+            f"{done:,} of {total:,} {what}  {rate:,.{1 if rate < 10 else 0}f}/s  {_clock((total - done) / rate)} left"
+        )
+        bar.update(0, completed=done, status=status, refresh=True)
+
+    try:
+        yield advance
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _bar(total: int) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = (BarColumn(24), TaskProgressColumn(), TextColumn("{task.fields[status]}"))
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
+    bar.add_task("", total=total, status="")
+    bar.start()
+    return bar
+
+
+def _clock(seconds: float) -> str:
+    """``0:07``, ``12:30`` or ``2:05:00``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
