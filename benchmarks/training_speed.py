@@ -29,9 +29,11 @@ from torch import nn
 
 from limner.data import prepare
 from limner.device import choose_device, choose_precision, environment
+from limner.doctor import product_rate
 from limner.recipe import Recipe
 from limner.training.train import assemble, resolved
 
+PRODUCT = 2048
 GFLOP_PER_IMAGE = 2.24
 """Multiply-adds of G (102 M) and D (102 M): G forward, backward twice; D forward and backward on real and on fake, forward
 and backward to the input in the generator's turn; times two operations."""
@@ -118,18 +120,6 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def product_rate(dtype: torch.dtype, device: torch.device) -> float:
-    """GFLOP/s of the best of several matrix products."""
-    size = 2048 if device.type == "cpu" else 8192
-    left = torch.randn(size, size, device=device).to(dtype)
-    best = float("inf")
-    for _ in range(4):
-        started = time.perf_counter()
-        (left @ left)[0, 0].item()
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best / 1e9
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=64)
@@ -157,8 +147,8 @@ def main() -> None:
             for contestant, orders in contestants.items():
                 orders.send(arguments.seconds if number else 2.0)
                 row[contestant] = orders.recv()
-            row["float32"] = product_rate(torch.float32, device)
-            row["bfloat16"] = product_rate(torch.bfloat16, device)
+            row["float32"] = product_rate(torch.float32, device, PRODUCT)
+            row["bfloat16"] = product_rate(torch.bfloat16, device, PRODUCT)
             if number:  # the first round warms up
                 rounds.append(row)
         for orders in contestants.values():

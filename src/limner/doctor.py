@@ -35,8 +35,8 @@ def examine() -> dict[str, Any]:
         "mps": torch.backends.mps.is_available(),
         "device": str(device),
         "precision": choose_precision("auto", device),
-        "float32": f"{_rate(torch.float32, device):,.0f} GFLOP/s",
-        "bfloat16": f"{_rate(torch.bfloat16, device):,.0f} GFLOP/s",
+        "float32": f"{product_rate(torch.float32, device):,.0f} GFLOP/s",
+        "bfloat16": f"{product_rate(torch.bfloat16, device):,.0f} GFLOP/s",
         "cache": f"{root} ({shutil.disk_usage(existing).free / 1e9:,.0f} GB free)",
         **{f"[{extra}]": "yes" if find_spec(module) else f"no: pip install 'limner[{extra}]'"
            for extra, module in EXTRAS.items()},
@@ -59,10 +59,16 @@ def _cuda() -> str:
     return ", ".join(f"{device.name} ({device.total_memory / 1e9:,.0f} GB)" for device in found)
 
 
-def _rate(dtype: torch.dtype, device: torch.device) -> float:
-    """The best rate of a matrix product, in GFLOP/s."""
-    size = 1024 if device.type == "cpu" else 8192
-    left = torch.rand(size, size, device=device).to(dtype)
+def product_rate(dtype: torch.dtype, device: torch.device, size: int | None = None) -> float:
+    """The best of a few matrix products, in GFLOP/s: about what the processor can do.
+
+    Args:
+        dtype: of both factors and the product.
+        device: where.
+        size: rows and columns; by default 1024 on a CPU and 8192 elsewhere.
+    """
+    size = size or (1024 if device.type == "cpu" else 8192)
+    left = torch.randn(size, size, device=device).to(dtype)
     best = float("inf")
     for _ in range(6):
         started = time.perf_counter()

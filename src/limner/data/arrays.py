@@ -20,12 +20,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from limner.data.sources import Entry, Part, Source, Unreadable, file_stamp, safe_title
+from limner.data.sources import Entry, LazyEntries, Part, Source, Unreadable, file_stamp, safe_title
 from limner.errors import InputError
 
 IMAGE_KEYS = ("images", "image", "x_train", "x", "X", "data", "arr_0")
@@ -35,24 +35,9 @@ _SLACK = 1e-3
 """How far floats may leave their range: resampling and float16 overshoot a little."""
 
 
-class Numbered(Sequence[Entry]):
-    """The entries of an array, made when asked for: sixty thousand objects would take longer than everything else."""
-
-    def __init__(self, count: int, labels: Sequence[str] | None, bytes_each: int) -> None:
-        self._count, self._labels, self._bytes = count, labels, bytes_each
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> Entry: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Entry]: ...
-    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(self._count))]
-        place = range(self._count)[index]
-        return Entry(str(place), None if self._labels is None else self._labels[place], (self._bytes,))
+def numbered(count: int, labels: Sequence[str] | None, bytes_each: int) -> LazyEntries:
+    """The entries of an array, named by their number."""
+    return LazyEntries(count, lambda place: Entry(str(place), None if labels is None else labels[place], (bytes_each,)))
 
 
 @dataclass(frozen=True)
@@ -101,7 +86,7 @@ class ArraySource(Source):
         count = stack.shape[0]
         if labels is not None and len(labels) != count:
             raise InputError(f"data {path}: {len(labels)} labels for {count} images; there must be one each")
-        self.entries = Numbered(count, labels, int(np.prod(stack.shape[1:])) * stack.dtype.itemsize)
+        self.entries = numbered(count, labels, int(np.prod(stack.shape[1:])) * stack.dtype.itemsize)
 
     @cached_property
     def _array(self) -> Any:

@@ -12,16 +12,16 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import IO, Any, overload
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from limner.data.decode import Decoded, Target, decode
-from limner.data.sources import Digests, Entry, Skipped, Source
+from limner.data.sources import Digests, Entry, LazyEntries, Skipped, Source
 from limner.errors import InputError, LimnerError
 
 SEED = 0
@@ -30,26 +30,6 @@ COUNT_LIMIT = 1_000_000
 _PER_WORKER = 200
 """A process takes a fifth of a second to start: it has to have something to do."""
 _CHANNELS = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
-
-
-class _Entries(Sequence[Entry]):
-    """Names and labels, made when they are asked for: a label may take as long as the plan of its picture."""
-
-    def __init__(self, name: str, count: int, label: Callable[[int], str | None]) -> None:
-        self._name, self._count, self._label = name, count, label
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> Entry: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Entry]: ...
-    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(self._count))]
-        place = range(self._count)[index]
-        return Entry(f"{self._name}-{place:0{len(str(self._count - 1))}}", self._label(place), ())
 
 
 class DrawnSource(Source):
@@ -72,7 +52,11 @@ class DrawnSource(Source):
             raise InputError(f"data {location}: {count!r} is no count; give 2 to {COUNT_LIMIT:,}")
         total = int(count) if count else int(self._collection.default_count)
         self.title = self._name
-        self.entries = _Entries(self._name, total, lambda index: self._collection.label(index, seed))
+        digits = len(str(total - 1))
+        # Made when asked for: a label may take as long as the plan of its picture.
+        self.entries = LazyEntries(
+            total, lambda place: Entry(f"{self._name}-{place:0{digits}}", self._collection.label(place, seed), ())
+        )
 
     @property
     def mode(self) -> str:

@@ -11,11 +11,11 @@ import io
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, TypeAlias, overload
 
 import numpy as np
 from jaxtyping import UInt8
@@ -69,6 +69,30 @@ class Part:
     name: str
     path: Path
     stamp: tuple[int, ...]
+
+
+class LazyEntries(Sequence[Entry]):
+    """Entries made when they are asked for: tens of thousands of objects would take longer than everything else.
+
+    Args:
+        count: how many.
+        entry: makes one from its place, 0 to ``count - 1``.
+    """
+
+    def __init__(self, count: int, entry: Callable[[int], Entry]) -> None:
+        self._count, self._entry = count, entry
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(self._count))]
+        return self._entry(range(self._count)[index])
 
 
 class Source(ABC):
