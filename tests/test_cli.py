@@ -133,7 +133,7 @@ def test_bad_data(cli: Cli, tmp_path: Path):
     (tmp_path / "lonely").mkdir()
     discs(1, 16, 16, 1)[0].save(tmp_path / "lonely" / "one.png")
     refused(cli("train", "lonely"), "at least two")
-    idx(tmp_path / "wrong-idx3-ubyte.gz", 0x00000D03, 2, bytes(2 * 784))
+    idx(tmp_path / "wrong-idx3-ubyte.gz", 0x12345678, 2, bytes(2 * 784))
     refused(cli("train", "wrong-idx3-ubyte.gz"), "magic")
     idx(tmp_path / "short-idx3-ubyte.gz", 0x00000803, 100, bytes(784))
     refused(cli("train", "short-idx3-ubyte.gz"), "short-idx3-ubyte.gz")

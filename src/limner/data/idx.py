@@ -135,8 +135,8 @@ def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
         with _open(path) as file:
             magic = file.read(4)
             if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or not 1 <= magic[3] <= 4:
-                shown = "0x" + magic.hex() if magic else "an empty file"
-                raise InputError(f"data {path}: no IDX file (it starts with {shown}, images with 0x00000803)")
+                shown = "0x" + magic.hex() if magic else "missing"
+                raise InputError(f"data {path}: no IDX file (its magic number is {shown}, that of images 0x00000803)")
             axes = file.read(4 * magic[3])
             if len(axes) < 4 * magic[3]:
                 raise InputError(f"data {path}: ends within its header; get the file again")
