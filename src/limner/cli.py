@@ -323,10 +323,11 @@ def main() -> None:
 
     With ``LIMNER_TRACEBACK`` set, there is a traceback as well as the line.
     """
-    # torch's threads otherwise spin while they wait for one another, and as soon as another program takes a core, a
-    # training on all cores falls to a tenth of its speed or less (measured on 2 cores beside a busy process: 7 to 80
-    # images a second, against 310 to 390). It is read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # torch's threads spin while they wait for one another. By default they do so for milliseconds, and as soon as another
+    # program takes a core, a training on all cores falls to a tenth of its speed or less; never spinning halves the speed of
+    # small networks on a quiet machine. A short spin costs little on either (docs/benchmarks.md). Read when torch is loaded.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         try:
             app()
