@@ -5,13 +5,26 @@ BIN := $(VENV)/bin
 # One thread a process: the tests run in as many processes as there are cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test browser lint format bench clean
 
 demo: $(VENV)/.limner
 	$(BIN)/limner demo
 
-test: lint
+test: lint browser
 	$(TEST_ENV) $(BIN)/python -m pytest -n auto $(ARGS)
+
+# Reports are tested in a real browser. Where Debian's can be installed, it is; otherwise those tests fail and say this.
+browser:
+	@if [ -n "$$LIMNER_CHROMIUM" ] || ls "$$HOME"/.cache/ms-playwright/chromium-* >/dev/null 2>&1; then exit 0; fi; \
+	for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+	  command -v $$name >/dev/null && exit 0; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing Chromium, which opens the reports in the tests"; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  { apt-get update && apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1 && exit 0; \
+	fi; \
+	echo "no Chromium, so the tests of the report in a browser will fail; as root: apt-get install chromium" >&2
 
 lint: $(VENV)/.limner-test
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -269,3 +270,21 @@ def test_real_collections(name: str, shape: tuple[int, ...], groups: str, kept: 
     began = time.perf_counter()
     assert prepare(Path(REAL) / name, image, cache_dir=kept).summary["cache"]["hit"]
     assert time.perf_counter() - began < 1.0
+
+
+def test_near_copies_never_straddle_the_split(tmp_path: Path, kept: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(80):  # 80 pictures under names that say nothing, every second one twice
+        pixels = np.asarray(Image.fromarray(random.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((32, 32)))
+        (tmp_path / "set").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "set" / f"{(number * 37) % 101:03}.png")
+        if number % 2:
+            Image.fromarray(pixels).save(tmp_path / "set" / f"{(number * 37) % 101 + 500:03}.jpg", quality=60)
+    settings = replace(SMALL, width=32, height=32, held_out=0.25)
+    for seed in range(5):
+        collection = cache.prepare(tmp_path / "set", settings, cache_dir=kept, seed=seed)
+        assert collection.summary["near_copies"] == 40 and len(collection.held_out) == 30
+        assert collection.summary["held_out"]["how"] == "single pictures, 80 near-copies with those that they are like"
+        held = {int(collection.names[place][:3]) % 500 for place in collection.held_out}
+        trained = {int(collection.names[place][:3]) % 500 for place in collection.train}
+        assert not held & trained

@@ -107,9 +107,9 @@ def test_an_interrupted_training_is_saved_and_goes_on(pictures: Path, tmp_path: 
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "interrupted, everything is saved" in out and "limner resume runs/pictures" in out
-    saved = [path for path in (tmp_path / "runs" / "pictures" / "checkpoints").iterdir()]
-    assert len(saved) == 1 and int(saved[0].name) >= 320
-    more = int(saved[0].name) + 80
+    saved = sorted((tmp_path / "runs" / "pictures" / "checkpoints").iterdir())
+    assert len(saved) == 2 and int(saved[-1].name) >= 320, "the untrained state, and where it was interrupted"
+    more = int(saved[-1].name) + 80
     finished = cli("resume", "runs/pictures", "--images", more, "--json")
     assert finished.returncode == 0 and json.loads(finished.stdout)["images"] == more
 

@@ -205,6 +205,12 @@ def test_listing_clearing_and_bounding(tmp_path: Path, kept: Path) -> None:
     assert freed == next(entry.bytes for entry in found if entry.key == keys[1])
     assert [entry.key for entry in store.entries(kept)] == [keys[0], keys[2]]
     assert np.asarray(collections[1].images).sum() > 0  # who has it open keeps it
+    features = kept / "features" / f"{'ab' * 16}.safetensors"
+    features.parent.mkdir()
+    features.write_bytes(b"1234")
+    os.utime(features, (1, 1))
+    both = sum(entry.bytes for entry in store.entries(kept))
+    assert store.bound(both + 3, kept) == 4 and not features.exists(), "features were not used for longest"
     assert store.clear(kept, keys=[keys[2]]) > 0
     assert [entry.key for entry in store.entries(kept)] == [keys[0]]
 

@@ -36,6 +36,8 @@ SMALL = {
     "training.batch_size": 8,
     "snapshots.grid": 4,
     "snapshots.log_steps": 2,
+    "evaluation.images": 16,
+    "evaluation.every_images": 64,
 }
 
 
@@ -77,17 +79,18 @@ def train(data: Path, runs: Path, recipe: str = "quick", display: Quiet | None =
 
 
 def everything(run: RunDir) -> dict[str, bytes]:
-    """All that a training made, clocks left out."""
+    """All that a training has made by its newest checkpoint, clocks left out."""
     found: dict[str, bytes] = {}
-    for images, path in run.checkpoints():
+    for images, path in run.checkpoints()[-1:]:
         for name in (rundir.TRAINING, rundir.GENERATOR):
             for key, tensor in load_file(path / name).items():
                 found[f"{images} {name} {key}"] = tensor.numpy().tobytes()
     for images, path in run.samples():
         found[f"sample {images}"] = path.read_bytes()
-    for number, record in enumerate(run.records(rundir.LOG)):
-        clocks = ("seconds", "images_per_second")
-        found[f"log {number}"] = json.dumps({k: v for k, v in record.items() if k not in clocks}).encode()
+    clocks = ("seconds", "images_per_second", "took")
+    for name in (rundir.LOG, rundir.METRICS):
+        for number, record in enumerate(run.records(name)):
+            found[f"{name} {number}"] = json.dumps({k: v for k, v in record.items() if k not in clocks}).encode()
     return found
 
 
@@ -101,12 +104,10 @@ def test_interrupted_and_resumed_is_bit_identical(pictures: Path, tmp_path: Path
     assert (whole.ended, parted.ended, parted.images) == ("done", "interrupted", step * 8)
     resumed = limner.resume(parted.run.path, display=Quiet())
     assert resumed.ended == "done" and resumed.images == whole.images == 160
-    # The checkpoint of the interruption is one more; everything else must be there, and equal.
     expected, found = everything(whole.run), everything(resumed.run)
-    extra = {key for key in found if key.startswith(f"{step * 8} ")}
-    assert expected.keys() == found.keys() - extra
+    assert expected.keys() == found.keys()
     assert all(expected[key] == found[key] for key in expected)
-    assert len(expected) > 40
+    assert len(expected) > 40 and f"{rundir.METRICS} 3" in expected
 
 
 def test_another_seed_is_another_training(pictures: Path, tmp_path: Path):
@@ -147,12 +148,12 @@ def test_what_makes_resuming_inexact_is_told(pictures: Path, tmp_path: Path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "threads": 77}))
     listening = Listening()
     limner.resume(outcome.run.path, overrides={"training.precision": "float64"}, display=listening)
-    (note,) = listening.said
+    (note,) = [line for line in listening.said if line.startswith("note:")]
     assert "threads was 77 and is" in note and "and is float64: the training goes on, but not bit for bit" in note
     assert outcome.run.recipe().training.precision == "float64"
     quiet = Listening()
     limner.resume(train(pictures, tmp_path / "b", display=InterruptAt(4)).run.path, display=quiet)
-    assert quiet.said == []
+    assert not any(line.startswith("note:") for line in quiet.said)
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(pictures: Path, tmp_path: Path):
@@ -200,7 +201,9 @@ def test_what_a_run_leaves_behind(pictures: Path, tmp_path: Path):
     assert [line["step"] for line in lines] == [*range(2, 19, 2), 19]
     assert lines[-1]["images"] == 152 and lines[-1]["epoch"] == pytest.approx(152 / 24, abs=1e-3)
     assert all(line["discriminator_loss"] > 0 and line["generator_gradient"] > 0 for line in lines)
-    assert [images for images, _ in run.checkpoints()] == [152]
+    assert [images for images, _ in run.checkpoints()] == [0, 128, 152], "the newest two, and the newest healthy one"
+    assert run.best().name == "best" and run.read_json("evaluation/000000152/figures.json")["images"] == 152
+    assert "<html" in (run.path / "report.html").read_text(encoding="utf-8")
     assert not [path for path in run.path.rglob("*") if ".tmp" in path.name or path.suffix in (".pt", ".pth", ".pkl")]
 
 
@@ -219,9 +222,11 @@ def test_numbers_that_are_none_stop_the_training_and_spare_the_checkpoint(pictur
             return Continue()
 
     for number, steps in enumerate((2, 1000)):  # seen at the next line of the log, or at the end
-        outcome = train(pictures, tmp_path / str(number), display=Poison(), snapshots__log_steps=steps)
+        settings = {"snapshots.log_steps": steps, "health.rollbacks": 0, "evaluation.share": 0}
+        outcome = train(pictures, tmp_path / str(number), display=Poison(), **settings)
         assert outcome.ended == "stopped" and "losses are not numbers any more after" in outcome.reason
-        assert outcome.images == (32 if steps == 2 else 160) and outcome.run.checkpoints() == []
+        assert outcome.images == (32 if steps == 2 else 160)
+        assert [images for images, _ in outcome.run.checkpoints()] == [0]
         events = [record["event"] for record in outcome.run.records("events.jsonl")]
         assert events == ["started", "non-finite", "stopped"]
         assert "everything is saved" not in outcome.describe()
@@ -240,14 +245,15 @@ def test_weights_that_are_no_numbers_are_never_saved(pictures: Path, tmp_path: P
             return Continue()
 
     images = 240 if interrupted else 160
-    outcome = train(pictures, tmp_path, display=Overflow(), training__images=images, ema__half_life=0)
+    settings = {"training.images": images, "ema.half_life": 0, "health.rollbacks": 0, "evaluation.share": 0}
+    outcome = train(pictures, tmp_path, display=Overflow(), **settings)
     assert outcome.ended == "stopped" and "weights are not numbers any more after 160" in outcome.reason
-    assert outcome.run.checkpoints() == []
+    assert [images for images, _ in outcome.run.checkpoints()] == [0]
 
 
 def test_checkpoints_come_by_the_clock_and_only_the_newest_stay(pictures: Path, tmp_path: Path):
     outcome = train(pictures, tmp_path, snapshots__checkpoint_minutes=1e-9, snapshots__keep=3)
-    assert [images for images, _ in outcome.run.checkpoints()] == [144, 152, 160]
+    assert [images for images, _ in outcome.run.checkpoints()] == [0, 144, 152, 160], "0: the newest healthy one"
 
 
 def test_minutes_end_a_training(pictures: Path, tmp_path: Path):

@@ -19,7 +19,8 @@ DataArgument = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A folder, zip, IDX, npy, npz or HDF5 file, fashion-mnist, hf:owner/name[:split], procedural:initials|maps.",
+        help="A folder, zip, IDX, npy, npz or HDF5 file, fashion-mnist, hf:owner/name[:split], procedural:initials|maps,"
+        " or a .json list that inspect wrote.",
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, such as runs/maps.")]
@@ -34,6 +35,13 @@ RunsOption = Annotated[Path, typer.Option(metavar="DIR", help="Where run directo
 EpochsOption = Annotated[float | None, typer.Option(help="Passes over the images.")]
 ImagesOption = Annotated[int | None, typer.Option(help="Or: images to see in all.")]
 MinutesOption = Annotated[float | None, typer.Option(help="Or: minutes of training.")]
+PatienceOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="IMAGES", help="Stop when so many images brought nothing better and nothing better is expected."
+    ),
+]
+AtOption = Annotated[str, typer.Option(metavar="newest|best|N", help="Which snapshot of a run.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 PrecisionOption = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float64.")]
 FilmOption = Annotated[Path | None, typer.Option(metavar="FILE.gif|FILE.mp4", help="In RUN by default, as GIF.")]

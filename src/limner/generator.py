@@ -147,19 +147,20 @@ def slerp(
     return points
 
 
-def load(path: str | Path, device: str = "cpu") -> TrainedGenerator:
-    """A generator from a run directory (its newest checkpoint), a checkpoint, or a ``.safetensors`` file.
+def load(path: str | Path, device: str = "cpu", at: str = "newest") -> TrainedGenerator:
+    """A generator from a run directory, a checkpoint, or a ``.safetensors`` file.
 
     Args:
         path: where it is.
         device: where it draws: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto`` for a GPU where there is one.
+        at: which snapshot of a run directory: ``newest``, ``best``, or a number of images.
 
     Raises:
         InputError: there is none, the file is damaged or of another program, or there is no such device.
     """
     where = choose_device(device)
     try:
-        file = _generator_file(Path(path))
+        file = _generator_file(Path(path), at)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     try:
@@ -186,7 +187,7 @@ def load(path: str | Path, device: str = "cpu") -> TrainedGenerator:
     return TrainedGenerator(network, recipe, int(seen), description.get("data", file.stem))
 
 
-def _generator_file(given: Path) -> Path:
+def _generator_file(given: Path, at: str) -> Path:
     """The file that a path asks for. Raises InputError, and OSError where a directory may not be entered."""
     if given.is_file():
         return given
@@ -194,7 +195,7 @@ def _generator_file(given: Path) -> Path:
         raise InputError(f"{given}: no such run directory or generator file")
     file = given / rundir.GENERATOR
     if not file.is_file() and (given / rundir.RECIPE).is_file():
-        given = rundir.RunDir.open(given).newest_checkpoint()[1]
+        given = rundir.RunDir.open(given).snapshot(at)
         file = given / rundir.GENERATOR
     if file.is_file():
         return file

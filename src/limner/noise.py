@@ -55,6 +55,8 @@ class Stream(IntEnum):
     """The procedural collections, by image."""
     GRID = 9
     """Latents of the fixed grid that shows how a training goes on, by place in the grid."""
+    EVALUATION = 10
+    """Which real images an evaluation looks at."""
 
 
 def philox(

@@ -53,6 +53,44 @@ def counted(total: int, what: str) -> Iterator[Callable[[], None]]:
             bar.stop()
 
 
+@contextmanager
+def working() -> Iterator[Callable[[int, int], None]]:
+    """A context that gives a function to call with pieces done and pieces in all, for work of several parts.
+
+    Each part (it begins when fewer pieces are done than before, or another number are to be done) has a bar of its own, as
+    :func:`counted` has.
+    """
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    started = drawn = time.monotonic()
+    before = (0, 0)
+    bar: Any = None
+
+    def advance(done: int, total: int) -> None:
+        nonlocal bar, before, drawn, started
+        now = time.monotonic()
+        if done < before[0] or total != before[1]:
+            started = now
+            if bar is not None:
+                bar.stop()
+                bar = None
+        before = (done, total)
+        if (bar is None and now - started < PATIENCE) or now - drawn < _BETWEEN:
+            return
+        drawn = now
+        bar = bar or _bar(total)
+        rate = done / max(now - started, 1e-9)
+        status = f"{done:,} of {total:,}  {_clock((total - done) / max(rate, 1e-9))} left"
+        bar.update(0, completed=done, total=total, status=status, refresh=True)
+
+    try:
+        yield advance
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
 def _bar(total: int) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn

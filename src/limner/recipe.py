@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from limner import recipe_text, tables
 from limner.errors import InputError
+from limner.recipe_rules import across, merged, unused_fields
 
 DEFAULT = "quick"
 """What is trained when no recipe is named."""
@@ -161,6 +162,30 @@ class Snapshots(Section):
     """Updates between two lines of the log."""
 
 
+class Evaluation(Section):
+    """How the generator is judged on the way and at the end. Losses do not say whether samples are good; this does."""
+
+    share: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """The share of the time that judging may take at most, 0 to 0.5; 0 judges never, not even at the end."""
+    every_images: Positive | None = None
+    """An evaluation every so many images. Without it: measured when the training starts, so that ``share`` is kept."""
+    images: Annotated[int, Field(ge=8, le=100_000)] = 1000
+    """Generated images in one evaluation, and at most so many real ones; the last evaluation takes twice as many."""
+    extractor: str = "limner"
+    """What turns images into features: ``limner``, ``inception``, a TorchScript file, or ``package.module:function``."""
+    patience: Positive | None = None
+    """Stop when so many images have brought no better figure and none is expected. Without it: never."""
+
+
+class Health(Section):
+    """What is done when a training breaks: numbers that are none any more, or samples that have become all alike."""
+
+    rollbacks: Annotated[int, Field(ge=0, le=100)] = 3
+    """How often the training goes back to its last good state, with lower rates, before it is stopped."""
+    rate_scale: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """What both learning rates are multiplied by each time."""
+
+
 class Recipe(Section):
     """A training, described completely. See :meth:`load` and :meth:`from_values`."""
 
@@ -175,6 +200,8 @@ class Recipe(Section):
     ema: Ema = Ema()
     training: Training = Training()
     snapshots: Snapshots = Snapshots()
+    evaluation: Evaluation = Evaluation()
+    health: Health = Health()
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], where: str = "given") -> Recipe:
@@ -189,7 +216,7 @@ class Recipe(Section):
             recipe = cls.model_validate(values)
         except ValidationError as error:
             problems += [recipe_text.explain(problem, cls) for problem in error.errors()]
-        problems += _across(values)
+        problems += across(values, cls)
         if problems or recipe is None:
             raise RecipeError(problems, where)
         return recipe
@@ -217,7 +244,7 @@ class Recipe(Section):
         values = merged(values, overrides)
         if any(name in overrides for name in tables.SELECTORS):
             # Another network or optimizer was asked for: what the recipe says of the one before goes with it.
-            for name in unused_fields(values).keys() - overrides.keys():
+            for name in unused_fields(values, cls).keys() - overrides.keys():
                 section, field = name.split(".")
                 if isinstance(values.get(section), dict):
                     values[section].pop(field, None)
@@ -230,7 +257,7 @@ class Recipe(Section):
     def values(self) -> dict[str, Any]:
         """Nested plain values: all that this recipe's choices use, and nothing that is ``None``."""
         values = self.model_dump(mode="json", exclude_none=True)
-        for name in unused_fields(values):
+        for name in unused_fields(values, type(self)):
             section, field = name.split(".")
             values[section].pop(field, None)
         return values
@@ -289,77 +316,6 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):  # no TOML, or numbers and nests without end
         return name.strip(), value.strip()
-
-
-def merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested values with some set otherwise. Of epochs, images and minutes, one that is set replaces the others."""
-    result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
-    for group in (_DURATIONS, _RHYTHMS):
-        if any(overrides.get(name) is not None for name in group):
-            overrides = {**dict.fromkeys(group), **overrides}
-    for name, value in overrides.items():
-        section, _, field = name.partition(".")
-        inner = result.setdefault(section, {}) if field else result
-        if not isinstance(inner, dict):
-            inner = result[section] = {}
-        if value is None:
-            inner.pop(field or section, None)
-        else:
-            inner[field or section] = value
-    return result
-
-
-_DURATIONS = ("training.epochs", "training.images", "training.minutes")
-_RHYTHMS = ("snapshots.every_images", "snapshots.every_epochs")
-
-
-def _selected(values: Mapping[str, Any]) -> Iterable[tuple[str, str, Mapping[str, tables.Entry]]]:
-    """Each field that chooses from a table: its name, its value (the default where none is given), the table."""
-    for name, table in tables.SELECTORS.items():
-        section, field = name.split(".")
-        default = Recipe.model_fields[section].annotation.model_fields[field].default  # type: ignore[union-attr]
-        given = values.get(section)
-        yield name, given.get(field, default) if isinstance(given, Mapping) else default, table
-
-
-def unused_fields(values: Mapping[str, Any]) -> dict[str, str]:
-    """The fields that some choice uses but the chosen ones do not: ``section.field`` -> why."""
-    used: set[str] = set()
-    others: dict[str, str] = {}
-    for name, value, table in _selected(values):
-        prefix = "" if name in ("network.family", "objective.name") else name.split(".")[0] + "."
-        for key, entry in table.items():
-            fields = [field for field in entry.fields if field.startswith(prefix)]
-            if key == value:
-                used.update(fields)
-            else:
-                others.update({field: f"is not used by {name} = {value!r}" for field in fields})
-    return {field: why for field, why in others.items() if field not in used}
-
-
-def _across(values: Mapping[str, Any]) -> list[str]:
-    """What no single field can see."""
-    problems = []
-    known = True
-    for name, value, table in _selected(values):
-        if not isinstance(value, str):
-            known = False
-        elif value not in table:
-            known = False
-            hint = recipe_text.nearest(value, table)
-            problems.append(f"{name} = {value!r}: must be one of {', '.join(table)}{hint}")
-    if known:
-        for name, why in unused_fields(values).items():
-            section, field = name.split(".")
-            if isinstance(values.get(section), Mapping) and field in values[section]:
-                problems.append(f"{name}: {why}; leave it out")
-    for group, least in ((_DURATIONS, 1), (_RHYTHMS, 0)):
-        section = values.get(group[0].split(".")[0], {})
-        given = [name for name in group if isinstance(section, Mapping) and name.split(".")[1] in section]
-        if not least <= len(given) <= 1:
-            found = " and ".join(given) or "none"
-            problems.append(f"{group[0].split('.')[0]}: give one of {', '.join(group)} (found {found})")
-    return problems
 
 
 def _shipped() -> Any:

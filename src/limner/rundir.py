@@ -27,9 +27,14 @@ RECIPE = "recipe.toml"
 DATA = "data.json"
 ENVIRONMENT = "environment.json"
 LOG = "log.jsonl"
+METRICS = "metrics.jsonl"
 EVENTS = "events.jsonl"
+REPORT = "report.html"
 SAMPLES = "samples"
 CHECKPOINTS = "checkpoints"
+EVALUATION = "evaluation"
+FIGURES = "figures.json"
+BEST = "best"
 GENERATOR = "generator.safetensors"
 TRAINING = "training.safetensors"
 STATE = "state.json"
@@ -227,11 +232,22 @@ class RunDir:
 
     def rewind(self, images: int) -> None:
         """Forget what was logged and drawn after so many images (a resumed training writes it again)."""
-        kept = [record for record in self.records(LOG) if record.get("images", 0) <= images]
-        atomic_write(self.path / LOG, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        for name in (LOG, METRICS):
+            kept = [record for record in self.records(name) if record.get("images", 0) <= images]
+            atomic_write(self.path / name, "".join(json.dumps(record) + "\n" for record in kept).encode())
         for number, path in self.samples():
             if number > images:
                 path.unlink()
+        for number, path in self.evaluations():
+            if number > images:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def go_back(self, images: int) -> None:
+        """Forget all that came after so many images, checkpoints included: the training goes on from there otherwise."""
+        for number, path in self.checkpoints():
+            if number > images:
+                shutil.rmtree(path, ignore_errors=True)
+        self.rewind(images)
 
     def save_samples(self, images: int, png: bytes) -> Path:
         """Keep a grid drawn after so many images; returns its path."""
@@ -256,42 +272,103 @@ class RunDir:
             raise InputError(f"{self.path}: has no checkpoint (the training ended before its first one); train again")
         return found[-1]
 
+    def snapshot(self, at: str) -> Path:
+        """The checkpoint that is meant by ``newest``, ``best`` or a number of images.
+
+        Raises:
+            InputError: there is none.
+        """
+        if at == "newest":
+            return self.newest_checkpoint()[1]
+        if at == BEST:
+            return self.best()
+        known = dict(self.checkpoints())
+        digits = at.replace(",", "")
+        number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 20 else -1
+        if number not in known:
+            have = ", ".join([*(str(images) for images in known), "newest", BEST])
+            raise InputError(f"--at {at}: {self.path} has no such snapshot; it has {have}")
+        return known[number]
+
+    def healthy_checkpoint(self) -> tuple[int, Path] | None:
+        """The newest checkpoint that an evaluation found in good health."""
+        for images, path in reversed(self.checkpoints()):
+            try:
+                if RunDir(path).read_json(STATE).get("healthy"):
+                    return images, path
+            except InputError:
+                continue
+        return None
+
+    def best(self) -> Path:
+        """The directory of the generator that scored best.
+
+        Raises:
+            InputError: there is none.
+        """
+        path = self.path / CHECKPOINTS / BEST
+        if not path.is_dir():
+            raise InputError(f"{self.path}: has no best snapshot (nothing was evaluated while it was trained)")
+        return path
+
+    def evaluations(self) -> list[tuple[int, Path]]:
+        """The evaluations, with the images seen before each, in order."""
+        return [found for found in _numbered(self.path / EVALUATION, "") if (found[1] / FIGURES).is_file()]
+
     def save_checkpoint(self, images: int, files: Mapping[str, bytes], keep: int) -> Path:
-        """Keep a checkpoint's files, together or not at all, and only the newest ``keep`` checkpoints.
+        """Keep a checkpoint's files, together or not at all, and only the newest ``keep`` checkpoints and the newest
+        healthy one.
 
         Raises:
             LimnerError: it cannot be written; the ones before are still there.
         """
-        directory = self.path / CHECKPOINTS
-        final = directory / image_number(images)
-        temporary = directory / f"{_TEMPORARY}{os.getpid()}-{final.name}"
+        final = self._save_together(CHECKPOINTS, image_number(images), files)
+        healthy = self.healthy_checkpoint()
+        for number, old in self.checkpoints()[:-keep]:
+            if healthy is None or number != healthy[0]:
+                shutil.rmtree(old, ignore_errors=True)
+        return final
+
+    def save_best(self, files: Mapping[str, bytes]) -> Path:
+        """Keep the files of the generator that scored best, in place of the one before."""
+        return self._save_together(CHECKPOINTS, BEST, files)
+
+    def save_evaluation(self, images: int, files: Mapping[str, bytes]) -> Path:
+        """Keep what an evaluation looked at and found (names may have one folder), together or not at all."""
+        (self.path / EVALUATION).mkdir(exist_ok=True)
+        return self._save_together(EVALUATION, image_number(images), files)
+
+    def _save_together(self, where: str, name: str, files: Mapping[str, bytes]) -> Path:
+        directory = self.path / where
+        final = directory / name
+        temporary = directory / f"{_TEMPORARY}{os.getpid()}-{name}"
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
-            for name, content in files.items():
-                atomic_write(temporary / name, content)
+            for file, content in files.items():
+                (temporary / file).parent.mkdir(exist_ok=True)
+                atomic_write(temporary / file, content)
             if final.exists():
                 # The same moment of the same training: a new copy takes the old one's place.
-                final.rename(directory / f"{_REPLACED}{final.name}")
+                shutil.rmtree(directory / f"{_REPLACED}{name}", ignore_errors=True)
+                final.rename(directory / f"{_REPLACED}{name}")
             temporary.rename(final)
             _sync_directory(directory)
         except OSError as error:
             raise LimnerError(f"{final}: cannot be written ({error.strerror or error})") from error
         finally:
             self.sweep()
-        for _, old in self.checkpoints()[:-keep]:
-            shutil.rmtree(old, ignore_errors=True)
         return final
 
     def sweep(self) -> None:
         """Remove what a killed process left under temporary names; put back what it was about to replace."""
-        directory = self.path / CHECKPOINTS
-        for replaced in directory.glob(f"{_REPLACED}*"):
-            final = directory / replaced.name.removeprefix(_REPLACED)
-            if not final.exists():
-                with suppress(OSError):
-                    replaced.rename(final)
-        for directory in (self.path, self.path / SAMPLES, self.path / CHECKPOINTS):
+        for directory in (self.path / CHECKPOINTS, self.path / EVALUATION):
+            for replaced in directory.glob(f"{_REPLACED}*"):
+                final = directory / replaced.name.removeprefix(_REPLACED)
+                if not final.exists():
+                    with suppress(OSError):
+                        replaced.rename(final)
+        for directory in (self.path, self.path / SAMPLES, self.path / CHECKPOINTS, self.path / EVALUATION):
             for left in directory.glob(f"{_TEMPORARY}*"):
                 if left.is_dir():
                     shutil.rmtree(left, ignore_errors=True)

@@ -66,6 +66,18 @@ OPTIMIZERS: Mapping[str, Entry] = {
     "adam": Entry("torch.optim:Adam", "adaptive moments", _both("beta1", "beta2")),
 }
 
+EXTRACTORS: Mapping[str, Entry] = {
+    "limner": Entry(
+        "limner.judging.features:open_limner",
+        "the compact network that comes with Limner (nothing to fetch, quick on any machine)",
+    ),
+    "inception": Entry(
+        "limner.judging.features:open_inception",
+        "Inception-v3 as in published FIDs (fetched once, on request)",
+    ),
+}
+"""What turns images into features, for the distances."""
+
 SELECTORS: Mapping[str, Mapping[str, Entry]] = {
     "network.family": NETWORKS,
     "objective.name": OBJECTIVES,

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from limner.data import copies, grouping
 from limner.data import decode as decoding
-from limner.data import grouping
 from limner.data.decode import PLAIN, Decoded, Target, convert_channels, decode, fitted
 from limner.data.measure import ImageSettings, Sample, needs_sample, resolve, take_sample
 from limner.data.parallel import default_workers, ordered
@@ -206,6 +206,7 @@ def _build(
     shapes: list[tuple[int, int]] = []
     sizes: Counter[tuple[int, int]] = Counter()
     modes: Counter[str] = Counter()
+    thumbs: list[UInt8[np.ndarray, "n 32 32 c"]] = []
     skipped = list(source.skipped)
     total = len(source.entries)
     place = 0
@@ -217,6 +218,7 @@ def _build(
                 place += 1
             else:
                 sink.append(pixels)
+                thumbs.append(copies.thumbnails(pixels))
                 for entry in source.entries[place : place + len(pixels)]:
                     names.append(entry.name)
                     labels.append(entry.label)
@@ -234,7 +236,11 @@ def _build(
             f"data {source.location}: {len(names)} of {total} pictures can be read{why}; a training needs at least two"
         )
     classes, numbers = _classes(source, labels)
-    found = grouping.groups(names, labels) if source.grouped and len(names) >= SMALL else None
+    found, near = None, 0
+    if len(names) >= SMALL:
+        alike = copies.groups_of(np.concatenate(thumbs))
+        near = len(names) - len(np.unique(alike))
+        found = grouping.with_copies(grouping.groups(names, labels) if source.grouped else None, alike)
     return sink.finish(
         {
             "location": source.location,
@@ -247,6 +253,7 @@ def _build(
             "shapes": shapes,
             "groups": None if found is None else found[0].tolist(),
             "grouped": "single pictures" if found is None else found[1],
+            "near_copies": near,
             "sizes": _sizes(sizes),
             "modes": dict(modes.most_common()),
             "skipped": [asdict(item) for item in skipped[:LISTED]],
@@ -339,6 +346,7 @@ def _collection(
         "skipped_count": meta["skipped_count"],
         "ignored": source.ignored,
         "held_out": {"count": len(held_out), "how": how},
+        "near_copies": meta["near_copies"],
         "cache": {"path": str(record.path) if record.path else None, "bytes": int(record.pixels.nbytes), "hit": hit},
         "warnings": warnings,
         "seconds": round(time.perf_counter() - began, 3),

@@ -26,6 +26,8 @@ from pathlib import PurePosixPath
 import numpy as np
 from jaxtyping import Int
 
+from limner.data.copies import Forest
+
 MIN_GROUPS = 8
 MAX_SHARE = 0.25
 MIN_TOGETHER = 0.5
@@ -53,6 +55,40 @@ def groups(
             found = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
             return found, f"{len(numbers)} groups: {how}"
     return None
+
+
+def with_copies(
+    found: tuple[Int[np.ndarray, " n"], str] | None, copies: Int[np.ndarray, " n"]
+) -> tuple[Int[np.ndarray, " n"], str] | None:
+    """Groups in which near-copies stay together as well.
+
+    Where copies tie so many groups of names together that one of them would hold over a quarter of the pictures, names are
+    given up: copies on both sides would cost the measurement more.
+
+    Args:
+        found: what :func:`groups` gave.
+        copies: each picture's group of near-copies (:func:`limner.data.copies.near_copy_groups`).
+
+    Returns:
+        the same as :func:`groups`: ``found`` itself where there are no copies.
+    """
+    sizes = np.bincount(copies) if len(copies) else np.zeros(0, np.int64)
+    together = int(sizes[sizes > 1].sum())
+    if not together:
+        return found
+    said = f"{together} near-copies with those that they are like"
+    if found is None:
+        return copies, f"single pictures, {said}"
+    forest = Forest(len(copies))
+    for numbers in (found[0], copies):
+        _, first = np.unique(numbers, return_index=True)
+        for place, start in enumerate(first[np.unique(numbers, return_inverse=True)[1].reshape(-1)]):
+            forest.join(int(start), place)
+    merged = forest.numbers()
+    largest = int(np.bincount(merged).max())
+    if largest > MAX_SHARE * len(merged) and largest > np.bincount(found[0]).max():
+        return copies, f"single pictures, {said} (which go across the groups that names show)"
+    return merged, f"{found[1]}; {said}"
 
 
 def _candidates(stems: list[str]) -> Iterator[tuple[list[str], str]]:

@@ -221,13 +221,24 @@ SOURCES: Mapping[str, tables.Entry] = {
     ),
     "hub": tables.Entry("limner.data.hub:open_hub", "hf:owner/name[:split], a hub data set (extra: limner[hub])"),
     "fashion-mnist": tables.Entry("limner.data.idx:open_fashion_mnist", "the name fashion-mnist: found or downloaded"),
+    "list": tables.Entry(
+        "limner.data.listing:ListedSource", "a .json list of 'limner inspect --prune': a part of another"
+    ),
     "procedural": tables.Entry(
         "limner.data.drawn:DrawnSource", "procedural:initials or procedural:maps, drawn here; :2000 after it for 2000"
     ),
 }
 """Every kind of source: what opens it, given the location, and one line of help."""
 
-_SUFFIXES = {".zip": "zip", ".npy": "npy", ".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5", ".hdf": "hdf5"}
+_SUFFIXES = {
+    ".zip": "zip",
+    ".npy": "npy",
+    ".npz": "npz",
+    ".json": "list",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".hdf": "hdf5",
+}
 _IDX_FILE = re.compile(r"idx\d-ubyte(\.gz)?$", re.IGNORECASE)
 
 

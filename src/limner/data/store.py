@@ -32,7 +32,8 @@ from jaxtyping import UInt8
 
 from limner.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
+"""Goes up when a collection's facts change, so that older ones are made anew."""
 _BLOCK, _BLOCKS = 1 << 20, 16
 _STALE_SECONDS = 3600.0
 _KEY = "[0-9a-f]" * 32
@@ -40,7 +41,9 @@ _OWN = (
     f"collections/{_KEY}.json",
     f"collections/{_KEY}.pixels",
     f"sources/{_KEY}.json",
+    f"features/{_KEY}.safetensors",
     "downloads/fashion-mnist/*.gz",
+    "downloads/inception/*.pt",
 )
 """Files of the cache, as glob has it. A collection's facts come first: without them its pixels do not count as whole."""
 _BROKEN = (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
@@ -300,7 +303,7 @@ def _parts(root: Path) -> Iterator[Path]:
 
 
 def bound(max_bytes: int, cache_dir: str | Path | None = None) -> int:
-    """Remove the collections that were not used for longest, until the rest takes at most ``max_bytes``.
+    """Remove the collections and features that were not used for longest, until the rest takes at most ``max_bytes``.
 
     Leavings of killed processes, over an hour old, go too. Downloads stay.
 
@@ -313,12 +316,17 @@ def bound(max_bytes: int, cache_dir: str | Path | None = None) -> int:
     if max_bytes < 0:
         raise InputError(f"cache bound {max_bytes}: must be 0 bytes or more")
     freed = remove_leavings(cache_dir)
-    kept = entries(cache_dir)
-    total = sum(entry.bytes for entry in kept)
-    while kept and total > max_bytes:
-        entry = kept.pop()
-        total -= entry.bytes
-        freed += clear(cache_dir, keys=[entry.key])
+    root = cache_root(cache_dir)
+    kept = [(entry.last_used, entry.bytes, entry.key) for entry in entries(cache_dir)]
+    for path in root.glob(f"features/{_KEY}.safetensors"):
+        with contextlib.suppress(OSError):
+            kept.append((path.stat().st_mtime, path.stat().st_size, str(path)))
+    total = sum(size for _, size, _ in kept)
+    for _, size, name in sorted(kept):
+        if total <= max_bytes:
+            break
+        total -= size
+        freed += _remove(Path(name)) if name.endswith(".safetensors") else clear(cache_dir, keys=[name])
     return freed
 
 

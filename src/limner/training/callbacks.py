@@ -1,4 +1,4 @@
-"""What happens at intervals, in this order: measure, show, checkpoint.
+"""What happens at intervals, in this order: measure, judge, show, checkpoint (judging has its own file, ``judge.py``).
 
 The checkpoint comes last, so that all else that belongs to its moment is on the disk before it: whatever a kill cuts off is
 done again by the training that goes on from the checkpoint before.
@@ -19,16 +19,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from limner import imaging, rundir
+from limner.judging import health
 from limner.noise import Stream
 from limner.recipe import Snapshots
 from limner.rundir import RunDir
-from limner.training.loop import Continue, Loop, Signal, Stop
+from limner.training.guard import Guard
+from limner.training.loop import Continue, Loop, Signal
 
 STATE_FORMAT = 1
-NOT_NUMBERS = (
-    "the {} are not numbers any more after {:,} images; lower the learning rates"
-    " (--set generator.lr=1e-4 --set discriminator.lr=1e-4) and train again"
-)
 ROUNDING = 1e-9
 """0.1 epochs of 30 images are 3 images, whatever binary fractions make of it."""
 GRID_START = 256
@@ -37,16 +35,18 @@ GRID_MOST = 20_000
 
 
 class Measure:
-    """One line in the log at every logging step; a training whose numbers are no numbers any more is stopped.
+    """One line in the log at every logging step, and what the newest lines say of the training's health.
 
     Args:
         run: where the log is.
         steps: updates between lines.
+        guard: what is done about findings.
     """
 
-    def __init__(self, run: RunDir, steps: int) -> None:
-        self.run, self.steps = run, steps
+    def __init__(self, run: RunDir, steps: int, guard: Guard) -> None:
+        self.run, self.steps, self.guard = run, steps, guard
         self._since: tuple[int, float] | None = None
+        self._lines: list[dict[str, Any]] = []
         self.latest: dict[str, Any] = {}
 
     def after_step(self, loop: Loop) -> Signal:
@@ -77,11 +77,15 @@ class Measure:
             "generator_gradient": _plain(gradient_norm(loop.step.generator)),
             "discriminator_gradient": _plain(gradient_norm(loop.step.discriminator)),
         }
+        if not self._lines:  # the training goes on from a checkpoint, or begins
+            self._lines = list(self.run.records(rundir.LOG))[-health.MEMORY :]
         self.run.append(rundir.LOG, self.latest)
-        if is_finite(vars(loop.measures).values()):
-            return Continue()
-        self.run.append(rundir.EVENTS, event("non-finite", **self.latest))
-        return Stop(NOT_NUMBERS.format("losses", progress.images))
+        self._lines = [*self._lines[-health.MEMORY + 1 :], dict(self.latest)]
+        return self.guard.told(loop, health.watch_log(self._lines, loop.step.objective.least))
+
+    def forget(self) -> None:
+        """The training has gone back: what was logged is read again."""
+        self._lines, self._since = [], None
 
 
 class Checkpoint:
@@ -93,18 +97,38 @@ class Checkpoint:
         keep: how many stay.
         description: what a generator file says of itself.
         saved: the images seen at the checkpoint that the training goes on from, which need not be written again.
+        guard: what is done about weights that are no numbers.
+        trusting: take every state whose weights are numbers for a healthy one, because nothing else judges them.
     """
 
-    def __init__(self, run: RunDir, minutes: float, keep: int, description: Mapping[str, str], saved: int) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        minutes: float,
+        keep: int,
+        description: Mapping[str, str],
+        saved: int,
+        guard: Guard,
+        trusting: bool,
+    ) -> None:
         self.run, self.seconds, self.keep, self.description = run, 60 * minutes, keep, dict(description)
+        self.guard, self.trusting = guard, trusting
         self._last = time.monotonic()
         self._saved = saved
+        self._healthy = self._best = False
+
+    def ask(self, healthy: bool, best: bool) -> None:
+        """Write a checkpoint at the end of this moment, as one to come back to, or keep its generator as the best one."""
+        self._healthy, self._best = healthy, best
 
     def after_step(self, loop: Loop) -> Signal:
-        return self.save(loop) if time.monotonic() - self._last >= self.seconds else Continue()
+        if self._healthy or self._best or time.monotonic() - self._last >= self.seconds:
+            return self.save(loop)
+        return Continue()
 
     def at_end(self, loop: Loop) -> Signal:
-        if self._saved == loop.progress.images or loop.ended == "stopped":
+        asked = self._healthy or self._best
+        if loop.ended == "stopped" or (self._saved == loop.progress.images and not asked):
             return Continue()
         return self.save(loop)
 
@@ -112,17 +136,24 @@ class Checkpoint:
         """Write a checkpoint now."""
         generator, training = _whole(loop.average.current().state_dict()), training_tensors(loop)
         if not is_finite([*generator.values(), *training.values()]):
-            self.run.append(rundir.EVENTS, event("non-finite", loop.progress.images))
-            return Stop(NOT_NUMBERS.format("weights", loop.progress.images))
+            self._healthy = self._best = False
+            return self.guard.told(loop, [health.not_numbers("weights", loop.progress.images)])
         description = {**self.description, "images": str(loop.progress.images)}
-        state = {"format": STATE_FORMAT, **asdict(loop.progress), "ended": loop.ended}
+        state = {
+            "format": STATE_FORMAT,
+            **asdict(loop.progress),
+            "ended": loop.ended,
+            "healthy": self._healthy or self.trusting,
+        }
         files = {
             rundir.GENERATOR: save(generator, metadata=description),
-            rundir.TRAINING: save(training),
             rundir.STATE: json.dumps(state, indent=2).encode(),
         }
-        self.run.save_checkpoint(loop.progress.images, files, self.keep)
+        if self._best:
+            self.run.save_best(files)
+        self.run.save_checkpoint(loop.progress.images, {rundir.TRAINING: save(training), **files}, self.keep)
         self._last, self._saved = time.monotonic(), loop.progress.images
+        self._healthy = self._best = False
         return Continue()
 
 
@@ -242,11 +273,6 @@ def gradient_norm(network: nn.Module) -> Tensor:
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     return norm
-
-
-def event(kind: str, images: int, **details: Any) -> dict[str, Any]:
-    """A line for the run's events."""
-    return {"event": kind, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "images": images, **details}
 
 
 def _optimizers(loop: Loop) -> list[tuple[str, Optimizer]]:

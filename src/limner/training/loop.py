@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -24,11 +24,15 @@ class Progress:
         step: updates done.
         images: real images seen.
         seconds: running time, without pauses between runs.
+        rollbacks: how often the training went back to an earlier state.
+        rate_scale: what the recipe's learning rates are multiplied by.
     """
 
     step: int = 0
     images: int = 0
     seconds: float = 0.0
+    rollbacks: int = 0
+    rate_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,21 @@ class Continue:
 
 @dataclass(frozen=True)
 class Stop:
-    """End the training here, for a reason that people can read."""
+    """End the training here, for a reason that people can read; ``satisfied`` when it has what can be had."""
 
+    reason: str
+    satisfied: bool = False
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """Go back to the last good state and on from there with learning rates lowered by ``rate_scale``."""
+
+    rate_scale: float
     reason: str
 
 
-Signal = Continue | Stop
+Signal = Continue | Stop | Rollback
 
 
 class Callback(Protocol):
@@ -67,6 +80,7 @@ class Loop:
         average: the averaged generator.
         callbacks: asked in this order after each update.
         images: real images to see in all; ``None`` when time decides.
+        go_back: puts a loop back to its last good state, for a rollback.
     """
 
     recipe: Recipe
@@ -75,6 +89,7 @@ class Loop:
     average: AveragedGenerator
     images: int | None
     callbacks: Sequence[Callback] = ()
+    go_back: Callable[[Loop, Rollback], None] | None = None
     progress: Progress = field(default_factory=Progress)
     measures: Measures | None = None
     interrupted: bool = False
@@ -87,11 +102,19 @@ class Loop:
         while not self._is_over():
             self.advance()
             self.progress.seconds = time.perf_counter() - started
-            for callback in self.callbacks:
-                self._obey(callback.after_step(self))
+            self._ask_all()
         self.progress.seconds = time.perf_counter() - started
         for callback in self.callbacks:
             self._obey(callback.at_end(self))
+
+    def _ask_all(self) -> None:
+        """Ask each callback. After a rollback the rest are not asked: their moment has been undone."""
+        for callback in self.callbacks:
+            signal = callback.after_step(self)
+            if isinstance(signal, Rollback) and self.go_back is not None:
+                self.go_back(self, signal)
+                return
+            self._obey(signal)
 
     @property
     def epochs(self) -> float:
@@ -107,6 +130,9 @@ class Loop:
 
     def _obey(self, signal: Signal) -> None:
         if isinstance(signal, Stop) and self.ended != "stopped":
+            self.ended, self.reason = "done" if signal.satisfied else "stopped", signal.reason
+        elif isinstance(signal, Rollback) and self.ended != "stopped":
+            # At the end there is nothing to go on with, and without a way back there is nowhere to go.
             self.ended, self.reason = "stopped", signal.reason
 
     def _is_over(self) -> bool:

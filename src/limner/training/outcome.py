@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from limner.rundir import RunDir
@@ -18,6 +19,8 @@ class Outcome:
         reason: why it was stopped.
         images, epochs, seconds: all that it has seen, and its running time.
         device: what it ran on, in words.
+        verdict: how good it is, in a sentence; empty where that was not measured.
+        report: where everything about it can be read.
     """
 
     run: RunDir
@@ -27,10 +30,12 @@ class Outcome:
     epochs: float
     seconds: float
     device: str
+    verdict: str = ""
+    report: Path | None = None
 
     def values(self) -> dict[str, Any]:
         """Everything, for JSON."""
-        return {**vars(self), "run": str(self.run.path)}
+        return {**vars(self), "run": str(self.run.path), "report": None if self.report is None else str(self.report)}
 
     def describe(self) -> str:
         """What was seen, in what time and on what; where everything lies; what one might do next."""
@@ -43,6 +48,12 @@ class Outcome:
             f"{head}: {self.images:,} images, {self.epochs:,.1f} epochs in {duration(self.seconds)}{per_epoch}"
             f" on {self.device}"
         ]
+        if self.ended == "done" and self.reason:
+            lines.append(f"ended early: {self.reason}")
+        if self.verdict:
+            lines.append(self.verdict)
+        if self.report:
+            lines.append(f"everything about it: {self.report}")
         grids = self.run.samples()
         if grids:
             lines.append(f"{path}/ has {len(grids)} sample grids, the newest {grids[-1][1]}")

@@ -14,8 +14,6 @@ from typing import Any
 
 import torch
 import torch._dynamo  # what torch's optimizers import at their first use: here it belongs to the imports
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 from torch.optim import Optimizer
 
@@ -30,16 +28,24 @@ from limner.device import (
     parameter_type,
 )
 from limner.errors import InputError
+from limner.judging.evaluate import Judge
+from limner.judging.features import open_extractor
+from limner.judging.inspect.quick import quick_findings
+from limner.judging.reference import reference
 from limner.networks import build, place
 from limner.recipe import DEFAULT, Player, Recipe
 from limner.rundir import RunDir
 from limner.tables import OBJECTIVES, OPTIMIZERS
 from limner.training import display as displays
-from limner.training.callbacks import STATE_FORMAT, Checkpoint, Measure, Show, event, restore
+from limner.training.callbacks import Checkpoint, Measure, Show
+from limner.training.conclude import conclude
 from limner.training.ema import AveragedGenerator
 from limner.training.feed import Feed
-from limner.training.loop import Loop, Progress
+from limner.training.guard import Guard, event
+from limner.training.judge import Examine, interval, pace, sample_count
+from limner.training.loop import Loop
 from limner.training.outcome import Outcome
+from limner.training.recovery import Recovery, load_checkpoint
 from limner.training.step import Step
 from limner.version import __version__
 
@@ -77,15 +83,18 @@ def train(
     with displays.opened(display) as shown:
         collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=shown.preparing)
         recipe = resolved(recipe, collection, device)
-        loop = assemble(recipe, collection, device)
         _introduce(shown, recipe, collection)
+        judge = make_judge(recipe, collection, device, shown)
+        # Measured on a loop of its own: the training is the same whether it was measured or not.
+        rate = pace(assemble(recipe, collection, device)) if judge and recipe.evaluation.every_images is None else None
+        loop = assemble(recipe, collection, device)
         run = RunDir.create(Path(runs), name, default_name or collection.title)
         with run.locked():
             run.write(rundir.RECIPE, recipe.to_toml())
             run.write(rundir.DATA, collection.summary)
             run.write(rundir.ENVIRONMENT, environment(device, recipe.training.precision))
             run.append(rundir.EVENTS, event("started", 0, command=sys.argv))
-            return _run(run, loop, collection, shown)
+            return _run(run, loop, collection, judge, rate, shown)
 
 
 def resume(
@@ -119,6 +128,8 @@ def resume(
         recipe = resolved(recipe, collection, device)
         loop = assemble(recipe, collection, device)
         load_checkpoint(loop, checkpoint)
+        judge = make_judge(recipe, collection, device, shown)
+        rate = pace(assemble(recipe, collection, device)) if judge and recipe.evaluation.every_images is None else None
         if overrides and loop.images is not None and loop.images < loop.progress.images:
             raise InputError(
                 f"{run.path}: has seen {loop.progress.images:,} images already, more than the {loop.images:,} asked for;"
@@ -133,7 +144,7 @@ def resume(
         run.rewind(images)
         details = {"content_hash": collection.content_hash, "environment": now, "changes": dict(overrides)}
         run.append(rundir.EVENTS, event("resumed", images, **details))
-        return _run(run, loop, collection, shown)
+        return _run(run, loop, collection, judge, rate, shown)
 
 
 def _inexact(
@@ -210,23 +221,6 @@ def total_images(recipe: Recipe, epoch_size: int) -> int | None:
     return max(1, ceil(images / training.batch_size)) * training.batch_size
 
 
-def load_checkpoint(loop: Loop, checkpoint: Path) -> None:
-    """Put a loop where a checkpoint was taken.
-
-    Raises:
-        InputError: the checkpoint is damaged, or of another recipe.
-    """
-    try:
-        state = RunDir(checkpoint).read_json(rundir.STATE)
-        if state["format"] != STATE_FORMAT:
-            raise InputError(f"{checkpoint}: has format {state['format']}; this Limner reads format {STATE_FORMAT}")
-        restore(loop, load_file(checkpoint / rundir.TRAINING))
-        loop.progress = Progress(int(state["step"]), int(state["images"]), float(state["seconds"]))
-    except (OSError, SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{checkpoint}: cannot be resumed from ({first})") from error
-
-
 def generator_description(recipe: Recipe, collection: Collection) -> dict[str, str]:
     """What a generator file says of itself, so that it loads on its own."""
     return {
@@ -246,7 +240,7 @@ def _introduce(display: displays.Display, recipe: Recipe, collection: Collection
         f"{len(collection.train):,} pictures from {summary['location']} at {collection.width}x{collection.height} {kind}"
         f"{held_out}; batches of {training.batch_size} on {training.device} in {training.precision}"
     )
-    for warning in summary["warnings"]:
+    for warning in [*summary["warnings"], *quick_findings(collection)]:
         display.say(f"note: {warning}")
     skipped = summary["skipped"]
     for item in skipped[:SKIPPED_NAMED]:
@@ -255,19 +249,55 @@ def _introduce(display: displays.Display, recipe: Recipe, collection: Collection
         display.say(f"skipped {summary['skipped_count'] - SKIPPED_NAMED:,} more; data.json names them")
 
 
-def _run(run: RunDir, loop: Loop, collection: Collection, display: displays.Display) -> Outcome:
-    settings = loop.recipe.snapshots
-    measure = Measure(run, settings.log_steps)
+def make_judge(recipe: Recipe, collection: Collection, device: torch.device, display: displays.Display) -> Judge | None:
+    """What compares samples with real images on the way; ``None`` when the recipe gives judging no time.
+
+    Raises:
+        InputError: there is no such extractor.
+    """
+    settings = recipe.evaluation
+    if settings.share == 0:
+        return None
+    extractor = open_extractor(settings.extractor, device if device.type == "cuda" else "cpu")
+    real = reference(
+        collection, extractor, seed=recipe.training.seed, most=2 * settings.images, advance=display.preparing
+    )
+    return Judge(real, settings.images)
+
+
+def _run(
+    run: RunDir,
+    loop: Loop,
+    collection: Collection,
+    judge: Judge | None,
+    rate: float | None,
+    display: displays.Display,
+) -> Outcome:
+    settings, evaluation = loop.recipe.snapshots, loop.recipe.evaluation
+    guard = Guard(run, loop.recipe.health, display.say)
+    measure = Measure(run, settings.log_steps, guard)
     description = generator_description(loop.recipe, collection)
     saved = loop.progress.images if loop.progress.step else -1
-    checkpoint = Checkpoint(run, settings.checkpoint_minutes, settings.keep, description, saved)
-    loop.callbacks = (measure, Show(run, settings, display.grid), checkpoint, display)
+    checkpoint = Checkpoint(run, settings.checkpoint_minutes, settings.keep, description, saved, guard, judge is None)
+    show = Show(run, settings, display.grid)
+    examine = Examine(run, judge, sample_count(evaluation.images, len(collection.train)), checkpoint, guard) if judge else None
+    callbacks = (measure, examine, show, checkpoint, display)
+    loop.callbacks = [callback for callback in callbacks if callback is not None]
+    loop.go_back = Recovery(run, measure, examine, checkpoint, display.say)
+    if loop.progress.step == 0:
+        seconds = examine.begin(loop) if examine is not None else 0.0
+        if rate is not None:
+            every = interval(seconds, rate, evaluation.share, loop.recipe.training.batch_size, loop.images)
+            loop.recipe = loop.recipe.changed({"evaluation.every_images": every})
+            run.write(rundir.RECIPE, loop.recipe.to_toml())
+        checkpoint.save(loop)
     display.begin(loop, measure.latest)
     with _interruptible(loop):
         loop.run()
     progress = loop.progress
     if loop.ended != "done":
         run.append(rundir.EVENTS, event(str(loop.ended), progress.images, reason=loop.reason))
+    headline, report = conclude(run, loop, collection, judge, display)
     named = environment(loop.feed.device, loop.recipe.training.precision)
     return Outcome(
         run=run,
@@ -279,6 +309,8 @@ def _run(run: RunDir, loop: Loop, collection: Collection, display: displays.Disp
         device=f"{named['device_name']}, {named['threads']} threads"
         if loop.feed.device.type == "cpu"
         else str(named["device_name"]),
+        verdict=headline,
+        report=report,
     )
 
 

@@ -1,0 +1,85 @@
+"""What a training says of its collection before it starts: from pixels that are decoded already, in a moment."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from jaxtyping import UInt8
+
+from limner.data import Collection
+from limner.data.sampler import SMALL
+from limner.judging.inspect.read import uniform_images
+
+_BYTES = 1 << 28
+"""Of larger collections only so many bytes are looked at: every n-th row of all pictures."""
+_PICTURES = 20_000
+"""Of more pictures than this, so many, evenly spread, are asked whether they are nearly uniform."""
+_UNIFORM_SIDE = 64
+_UNEVEN = 10.0
+
+
+def quick_findings(collection: Collection) -> list[str]:
+    """Short lines on what is worth knowing before a training; none when all is well.
+
+    Exact copies, nearly uniform pictures, too few pictures, classes of very different sizes. Under a second for 10,000
+    pictures of 64x64.
+    """
+    where = str(collection.summary.get("location", "DATA"))
+    see = f"'limner inspect {where}' shows them"
+    count = len(collection.names)
+    lines = []
+    if isinstance(collection.images, np.ndarray):
+        copies = _exact_copies(collection.images)
+        if copies:
+            what = "picture is an exact copy of another" if copies == 1 else "pictures are exact copies of others"
+            lines.append(f"{copies:,} {what}; {see}")
+        uniform = _uniform(collection.images)
+        if uniform:
+            what = "picture is" if uniform == "1" else "pictures are"
+            lines.append(f"{uniform} {what} nearly uniform; {see}")
+    if count < SMALL:
+        lines.append(f"only {count} pictures: they will mostly be learnt by heart, and none are held out to tell")
+    if collection.labels is not None and len(collection.classes) > 1:
+        sizes = np.bincount(collection.labels, minlength=len(collection.classes))
+        if sizes.max() > _UNEVEN * max(int(sizes.min()), 1):
+            small, large = collection.classes[int(sizes.argmin())], collection.classes[int(sizes.argmax())]
+            lines.append(f"classes are uneven: {large!r} has {sizes.max():,} pictures, {small!r} has {sizes.min():,}")
+    return lines
+
+
+def _exact_copies(images: UInt8[np.ndarray, "n h w c"]) -> int:
+    """How many pictures equal an earlier one."""
+    count, height = images.shape[:2]
+    step = min(height, max(1, -(-images.nbytes // _BYTES)))
+    seen: dict[bytes, list[int]] = {}
+    copies = 0
+    for place in range(count):
+        picture = images[place]
+        rows = np.ascontiguousarray(picture if step == 1 else picture[step // 2 :: step]).data
+        earlier = seen.setdefault(hashlib.blake2b(rows, digest_size=16).digest(), [])
+        # Where only some rows are looked at, those that agree in them are compared whole.
+        if earlier and (step == 1 or any(np.array_equal(images[other], picture) for other in earlier[:4])):
+            copies += 1
+        elif len(earlier) < 4:
+            earlier.append(place)
+    return copies
+
+
+def _uniform(images: UInt8[np.ndarray, "n h w c"]) -> str:
+    """How many are nearly uniform, in words; nothing where none is."""
+    count, height, width = images.shape[:3]
+    if not count:
+        return ""
+    step = max(1, -(-count // _PICTURES))
+    looked = images[::step, :: max(1, height // _UNIFORM_SIDE), :: max(1, width // _UNIFORM_SIDE)]
+    # A cheap look first: what differs between a few places is not uniform.
+    few = looked[:, :: max(1, looked.shape[1] // 8), :: max(1, looked.shape[2] // 8)].reshape(
+        len(looked), -1, images.shape[3]
+    )
+    apart = np.ptp(few, axis=1).max(axis=1)
+    maybe = np.flatnonzero(apart <= 64)
+    found = int(uniform_images(np.ascontiguousarray(looked[maybe])).sum()) if len(maybe) else 0
+    if not found:
+        return ""
+    return f"{found:,}" if step == 1 else f"about {found * step:,}"

@@ -1,0 +1,215 @@
+"""What can be judged: a run, a generator's file, or images of any origin; each against a collection of real images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limner import rundir
+from limner.data import Collection, prepare
+from limner.errors import InputError
+from limner.generator import TrainedGenerator, load
+from limner.judging.evaluate import REAL, Judge, Pixels, save_evaluation
+from limner.judging.features import Extractor
+from limner.judging.figures import KINDS, Figure
+from limner.judging.reference import reference
+from limner.recipe import Image, Recipe
+from limner.rundir import RunDir
+
+TRAIN = 20_000
+"""Training images among which copies are looked for, at most."""
+LONGEST = 256
+"""Images of unknown origin are judged at their own size, with the longer side at most this many pixels."""
+LEAST = 2
+
+Advance = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found about one subject.
+
+    Attributes:
+        name: the subject, as it was given.
+        images: real images that its generator had seen; ``None`` for images of unknown origin.
+        record: everything, as JSON has it.
+        notes: what a person should know before they compare.
+    """
+
+    name: str
+    images: int | None
+    record: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    def values(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {"source": self.name, "images": self.images, **self.record, "notes": list(self.notes)}
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """The figures by name."""
+        return {name: Figure.from_values(values) for name, values in self.record["figures"].items()}
+
+    @property
+    def yardstick(self) -> dict[str, Figure]:
+        """What held-out real images score; empty where none are held out."""
+        return {name: Figure.from_values(values) for name, values in self.record["yardstick"].items()}
+
+
+@dataclass
+class Bench:
+    """Judges subjects one after the other; what several share is prepared once.
+
+    Attributes:
+        extractor: what makes features.
+        count: images that each generator draws.
+        data: real images for all of them; without it each run's own.
+        size: width and height at which images of unknown origin are judged; their own by default.
+        at: which snapshot of a run: ``newest``, ``best``, or a number of images.
+        device: where generators draw.
+        advance: called with images done and images in all while something takes long.
+    """
+
+    extractor: Extractor
+    count: int
+    data: str | None = None
+    size: tuple[int, int] | None = None
+    at: str = "newest"
+    device: str = "cpu"
+    advance: Advance | None = None
+    _judges: dict[Any, Judge] = field(default_factory=dict)
+
+    def evaluate(self, what: str) -> Evaluation:
+        """Judge one subject.
+
+        Args:
+            what: a run directory, a checkpoint, a ``.safetensors`` file, or anything that holds images.
+
+        Raises:
+            InputError: it is none of these, or there is nothing to compare it with.
+        """
+        path = Path(what)
+        if (path / rundir.RECIPE).is_file():
+            return self._run(what, RunDir.open(path))
+        if path.suffix == ".safetensors" or (path / rundir.GENERATOR).is_file():
+            return self._generator(what, load(path, self.device))
+        return self._images(what)
+
+    def _run(self, what: str, run: RunDir) -> Evaluation:
+        generator = load(run.path, self.device, self.at)
+        recipe = run.recipe()
+        known = run.read_json(rundir.DATA)
+        location = self.data or known.get("location")
+        if not isinstance(location, str):
+            raise InputError(f"{run.path / rundir.DATA}: is damaged (it has no location); give --data")
+        judge = self._judge(location, recipe.image, recipe.training.seed)
+        found = judge.reference.collection.content_hash
+        notes = []
+        if self.data is None and found != known.get("content_hash"):
+            notes.append(f"{location} has changed since {what} was trained on it")
+        pixels = self._drawn(generator)
+        if self.data is None:
+            record = save_evaluation(run, generator.images, judge, pixels, range(len(pixels)))
+        else:
+            record = judge.everything(pixels, list(range(len(pixels))))
+            notes.append("copies are looked for in the given images, which need not be those it was trained on")
+        return Evaluation(what, generator.images, record, tuple(notes))
+
+    def _generator(self, what: str, generator: TrainedGenerator) -> Evaluation:
+        if self.data is None:
+            raise InputError(f"{what}: give the real images to compare with: --data DATA")
+        judge = self._judge(self.data, generator.recipe.image, generator.recipe.training.seed)
+        pixels = self._drawn(generator)
+        return Evaluation(what, generator.images, judge.everything(pixels, list(range(len(pixels)))))
+
+    def _images(self, what: str) -> Evaluation:
+        if self.data is None:
+            raise InputError(f"{what}: is no run; to judge images, give the real ones to compare with: --data DATA")
+        asked = Image(held_out=0, max_side=LONGEST) if self.size is None else self._sized()
+        images = prepare(what, asked, progress=self.advance)
+        alike = asked.model_copy(
+            update={"width": images.width, "height": images.height, "channels": images.channels, "held_out": 0.1}
+        )
+        judge = self._judge(self.data, alike, 0)
+        pixels, names = _all(images, self.count)
+        left = f"{len(images.names):,} images are there; the first {len(names):,} in a random order were judged"
+        notes = (left,) if len(names) < len(images.names) else ()
+        return Evaluation(what, None, judge.everything(pixels, names), notes)
+
+    def _sized(self) -> Image:
+        assert self.size is not None
+        return Recipe.load(
+            "quick", {"image.width": self.size[0], "image.height": self.size[1], "image.held_out": 0}
+        ).image
+
+    def _judge(self, location: str, image: Image, seed: int) -> Judge:
+        key = (location, tuple(sorted(image.model_dump().items())), seed)
+        if key not in self._judges:
+            collection = prepare(location, image, seed=seed, progress=self.advance)
+            real = reference(collection, self.extractor, seed=seed, most=TRAIN, advance=self.advance)
+            self._judges[key] = Judge(real, REAL)
+        return self._judges[key]
+
+    def _drawn(self, generator: TrainedGenerator) -> Pixels:
+        parts = []
+        for start in range(0, self.count, 256):
+            seeds = np.arange(start, min(start + 256, self.count))
+            parts.append(generator.draw(generator.latents(seeds)))
+            if self.advance is not None:
+                self.advance(int(seeds[-1]) + 1, self.count)
+        return np.concatenate(parts)
+
+
+def _all(images: Collection, count: int) -> tuple[Pixels, list[str | int]]:
+    """Up to so many images of a collection, and their names."""
+    assert isinstance(images.images, np.ndarray)
+    places = np.arange(len(images.names))
+    if len(places) > count:
+        from limner import noise
+
+        places = np.sort(noise.permutation(0, noise.Stream.EVALUATION, 2, len(places))[:count])
+    return np.asarray(images.images[places]), [images.names[place] for place in places]
+
+
+def table(evaluations: list[Evaluation]) -> str:
+    """Everything about one subject in lines, or several side by side; each number with its interval and counts."""
+    yardstick = next((found.yardstick for found in evaluations if found.yardstick), {})
+    columns = [found.name for found in evaluations]
+    rows: list[list[str]] = [["", *columns]]
+    seen = [f"{found.images:,}" if found.images is not None else "-" for found in evaluations]
+    rows.append(["images seen in training", *seen])
+    for name, kind in KINDS.items():
+        cells = [str(found.figures[name]) if name in found.figures else "-" for found in evaluations]
+        rows.append([f"{kind.label} ({_GOOD[kind.better]})", *cells])
+    for side in ("generated", "real"):
+        counts = [max((getattr(value, side) for value in found.figures.values()), default=0) for found in evaluations]
+        rows.append([f"computed from {side} images", *(f"{count:,}" for count in counts)])
+    if yardstick:
+        cells = ["real against real", "-", *(str(yardstick[name]) if name in yardstick else "-" for name in KINDS)]
+        counts = [max(getattr(value, side) for value in yardstick.values()) for side in ("generated", "real")]
+        cells += [f"{count:,} held out" if not place else f"{count:,}" for place, count in enumerate(counts)]
+        for row, cell in zip(rows, cells, strict=True):
+            row.append(cell)
+    rows.append(["copying", *(copies(found.record["copying"]) for found in evaluations)])
+    return "\n".join(_aligned(rows))
+
+
+_GOOD = {"lower": "lower is better", "higher": "higher is better", "one": "1 is best"}
+
+
+def copies(found: dict[str, Any]) -> str:
+    """The verdict about copying, with its evidence."""
+    if "p_value" not in found:
+        return f"{found['verdict']} ({found.get('reason', '')})"
+    p_value = found["p_value"]
+    chance = "" if p_value is None or p_value != p_value else f" (p = {p_value:.2g})"
+    return f"{found['verdict']}{chance}"
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[place]) for row in rows if place < len(row)) for place in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]

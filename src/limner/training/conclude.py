@@ -1,0 +1,65 @@
+"""What is done when a training has ended: a thorough evaluation, and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from limner import rundir
+from limner.data import Collection
+from limner.errors import LimnerError
+from limner.generator import load
+from limner.judging.evaluate import REAL, Judge, save_evaluation
+from limner.judging.reference import reference
+from limner.judging.report import write_report
+from limner.judging.report.verdict import verdict
+from limner.judging.subjects import TRAIN
+from limner.rundir import RunDir
+from limner.training.display import Display
+from limner.training.judge import sample_count
+from limner.training.loop import Loop
+
+THOROUGH = 2
+"""Times as many samples as in the evaluations on the way."""
+
+
+def conclude(
+    run: RunDir, loop: Loop, collection: Collection, judge: Judge | None, display: Display
+) -> tuple[str, Path | None]:
+    """Evaluate a training that is done, and write its report, whatever way it ended.
+
+    The training itself is saved by now: if this fails, that is told, and nothing else is lost.
+
+    Returns:
+        the verdict in one sentence (empty without an evaluation), and where the report is (``None`` if it failed).
+    """
+    headline = ""
+    try:
+        if judge is not None and loop.ended == "done":
+            headline = _evaluate(run, loop, collection, judge, display)
+        return headline, write_report(run)
+    except (LimnerError, OSError, MemoryError) as error:
+        display.say(f"note: the training is saved, but could not be judged to the end ({error})")
+        return headline, None
+
+
+def _evaluate(run: RunDir, loop: Loop, collection: Collection, judge: Judge, display: Display) -> str:
+    known = dict(run.evaluations())
+    images = loop.progress.images
+    if images in known:
+        record = RunDir(known[images]).read_json(rundir.FIGURES)
+    else:
+        count = sample_count(THOROUGH * loop.recipe.evaluation.images, len(collection.train))
+        display.say(f"judging {count:,} samples")
+        real = reference(
+            collection,
+            judge.reference.extractor,
+            seed=loop.recipe.training.seed,
+            most=TRAIN,
+            advance=display.preparing,
+        )
+        generator = load(run.newest_checkpoint()[1], str(loop.feed.device))
+        pixels = generator.draw(generator.latents(np.arange(count)))
+        record = save_evaluation(run, images, Judge(real, REAL), pixels, range(count))
+    return verdict(record, list(run.records(rundir.METRICS)), list(run.records(rundir.EVENTS))).headline

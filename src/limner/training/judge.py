@@ -1,0 +1,132 @@
+"""Judging on the way: samples against real images, at intervals that are fixed in images when the training starts."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from limner import rundir
+from limner.judging.evaluate import Judge
+from limner.judging.health import figure, has_variety, watch_evaluations
+from limner.judging.outlook import WATCHED, is_exhausted
+from limner.noise import sample_latents
+from limner.rundir import RunDir
+from limner.training.callbacks import Checkpoint, sampled
+from limner.training.guard import Guard
+from limner.training.loop import Continue, Loop, Rollback, Signal, Stop
+
+MARGIN = 0.8
+"""What is meant to cost a twentieth of the time is planned for a little less: it also writes checkpoints."""
+EVALUATIONS = 100
+"""In a training of known length, at most about so many."""
+LEAST_SAMPLES = 128
+LEAST_STEPS = 2
+SECONDS = 0.7
+
+
+class Examine:
+    """Evaluates the averaged generator now and then: figures into the metrics, findings to the guard, the best one kept.
+
+    Args:
+        run: where metrics are.
+        judge: compares with real images.
+        count: generated images in an evaluation.
+        checkpoint: is asked to keep each healthy state, and the best one.
+        guard: what is done about findings.
+    """
+
+    def __init__(self, run: RunDir, judge: Judge, count: int, checkpoint: Checkpoint, guard: Guard) -> None:
+        self.run, self.judge, self.count, self.checkpoint, self.guard = run, judge, count, checkpoint, guard
+        self._lines: list[dict[str, Any]] | None = None
+
+    def begin(self, loop: Loop) -> float:
+        """Evaluate the untrained generator: where the curves begin, and a state to come back to. Returns its seconds."""
+        began = time.perf_counter()
+        self.examine(loop)
+        return time.perf_counter() - began
+
+    def after_step(self, loop: Loop) -> Signal:
+        every, now = loop.recipe.evaluation.every_images, loop.progress.images
+        if every is None or now // every == (now - loop.recipe.training.batch_size) // every:
+            return Continue()
+        return self.examine(loop)
+
+    def at_end(self, loop: Loop) -> Signal:
+        if loop.ended == "done" and not (self.lines and self.lines[-1]["images"] == loop.progress.images):
+            self.examine(loop)  # at the end there is nothing to go back for: what was found is written down
+        return Continue()
+
+    def forget(self) -> None:
+        """The training has gone back: what was measured is read again."""
+        self._lines = None
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The run's metrics so far."""
+        if self._lines is None:
+            self._lines = list(self.run.records(rundir.METRICS))
+        return self._lines
+
+    def examine(self, loop: Loop) -> Signal:
+        """Evaluate now."""
+        began = time.perf_counter()
+        z = torch.from_numpy(sample_latents(np.arange(self.count), loop.recipe.network.latent))
+        pixels = sampled(loop.average.current(), z.to(loop.feed.device, loop.feed.dtype), loop.step.autocast)
+        found = self.judge.figures(pixels)
+        found["copying"].pop("pairs", None)
+        progress = loop.progress
+        line = {"step": progress.step, "images": progress.images, "seconds": round(progress.seconds, 3), **found}
+        best = progress.images > 0 and _is_best(line, self.lines)
+        line |= {"best": best, "took": round(time.perf_counter() - began, 3)}
+        self.lines.append(line)
+        self.run.append(rundir.METRICS, line)
+        signal = self.guard.told(loop, watch_evaluations(self.lines))
+        if isinstance(signal, Rollback | Stop):
+            return signal
+        self.checkpoint.ask(healthy=progress.images == 0 or has_variety(line), best=best)
+        patience = loop.recipe.evaluation.patience
+        reason = is_exhausted(self.lines, patience) if patience is not None else None
+        return Continue() if reason is None else Stop(reason, satisfied=True)
+
+
+def sample_count(most: int, real: int) -> int:
+    """How many samples an evaluation looks at: no more than there are real images to hold beside them, but not just a few."""
+    return min(most, max(LEAST_SAMPLES, real))
+
+
+def _is_best(line: dict[str, Any], before: list[dict[str, Any]]) -> bool:
+    now = figure(line, WATCHED)
+    values = [value for old in before if old["images"] > 0 and (value := figure(old, WATCHED)) is not None]
+    return now is not None and now < min(values, default=math.inf)
+
+
+def pace(loop: Loop) -> float:
+    """Images per second of a loop, measured on a few updates; the loop is spent afterwards."""
+    loop.advance()
+    started, steps = time.perf_counter(), 0
+    while steps < LEAST_STEPS or time.perf_counter() - started < SECONDS:
+        loop.advance()
+        if loop.feed.device.type == "cuda":
+            torch.cuda.synchronize(loop.feed.device)
+        steps += 1
+    return steps * loop.recipe.training.batch_size / (time.perf_counter() - started)
+
+
+def interval(seconds: float, rate: float, share: float, batch: int, total: int | None) -> int:
+    """Images between two evaluations, in whole batches, so that they take at most a share of the time.
+
+    Args:
+        seconds: that an evaluation takes.
+        rate: images per second of training.
+        share: of the time, over 0.
+        batch: images in an update.
+        total: images of the training, where that is known.
+    """
+    images = seconds * (1 - share) / (share * MARGIN) * rate
+    if total is not None:
+        images = max(images, total / EVALUATIONS)
+    return max(1, math.ceil(images / batch)) * batch
