@@ -35,7 +35,7 @@ def maps(tmp_path: Path) -> Path:
 
 def test_every_command_of_the_readme_runs(cli: Cli, maps: Path, tmp_path: Path):
     commands = [line for block in blocks(README) for line in block.splitlines() if line.startswith("limner ")]
-    assert len(commands) == 8
+    assert len(commands) == 11
     for command in commands:
         words = shlex.split(command, comments=True)[1:]
         if words[0] == "train":
