@@ -70,8 +70,51 @@ def test_numbers_that_are_none_send_the_training_back(pictures: Path, tmp_path: 
     )
 
 
+def test_an_interrupt_right_after_a_rollback_is_saved(pictures: Path, tmp_path: Path):
+    """What was measured belongs to updates that are undone: nothing of it is logged."""
+
+    class Both(Poison):
+        def say(self, text: str) -> None:
+            if text.startswith("rollback"):
+                self.loop.interrupted = True
+
+        def begin(self, loop: Loop, latest: object) -> None:
+            self.loop = loop
+
+    outcome = train(pictures, tmp_path, Both(33), **{"ema.half_life": 0})
+    assert (outcome.ended, outcome.images) == ("interrupted", 0)
+    assert list(outcome.run.records(rundir.LOG)) == []
+    assert limner.resume(outcome.run.path, display=Quiet()).ended == "done"
+
+
+def test_an_evaluation_beside_a_training_leaves_its_checkpoint_alone(pictures: Path, tmp_path: Path):
+    run = train(pictures, tmp_path).run
+    writing = run.path / "checkpoints" / ".tmp-77-000000480"
+    writing.mkdir()
+    run.save_evaluation(400, {"figures.json": b"{}"})
+    assert writing.is_dir(), "only whoever trains knows that it is a leaving"
+    run.sweep()
+    assert not writing.exists()
+
+
+def test_a_run_of_before_there_were_evaluations_is_judged_from_where_it_goes_on(pictures: Path, tmp_path: Path):
+    run = train(pictures, tmp_path, **{"evaluation.share": 0}).run
+    text = (run.path / rundir.RECIPE).read_text()
+    (run.path / rundir.RECIPE).write_text(text[: text.index("# How the generator is judged")])
+    state = run.newest_checkpoint()[1] / rundir.STATE
+    old = {
+        key: value
+        for key, value in json.loads(state.read_text()).items()
+        if key in ("format", "step", "images", "seconds")
+    }
+    state.write_text(json.dumps(old))
+    resumed = limner.resume(run.path, overrides={"training.images": 480}, display=Quiet()).run
+    assert resumed.recipe().evaluation.every_images is not None
+    assert next(resumed.records(rundir.METRICS))["images"] == 400
+
+
 def test_a_good_state_on_the_way_is_gone_back_to(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("limner.training.judge.has_variety", lambda line: True)
+    monkeypatch.setattr("limner.training.judge.is_good", lambda lines: True)
     outcome = train(pictures, tmp_path, Poison(33))
     (back,) = [record for record in outcome.run.records(rundir.EVENTS) if record["event"] == "rollback"]
     assert (back["images"], back["to"]) == (272, 240) and outcome.ended == "done"

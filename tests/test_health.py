@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from limner.judging.health import (
+    GONE,
     HAD_VARIETY,
     WARM_UPS,
     WINDOW,
     WON,
     Finding,
+    is_good,
     is_news,
     watch_evaluations,
     watch_log,
@@ -117,10 +119,19 @@ def test_samples_that_never_differed(updates: int, least: float):
 
 
 def test_a_fall_of_variety_is_a_collapse_once_there_was_some():
-    (found,) = watch_evaluations([evaluation(3200, 0.6), evaluation(6400, 0.23)])
+    high, low, low_again = evaluation(3200, 0.6), evaluation(6400, 0.23), evaluation(9600, 0.22)
+    assert watch_evaluations([high, low]) == [], "one low value may be chance"
+    (found,) = watch_evaluations([high, low, low_again])
     assert found.kind == "collapse" and "0.60 at its best" in found.evidence
-    assert watch_evaluations([evaluation(3200, 0.6), evaluation(6400, 0.25)]) == []
-    assert watch_evaluations([evaluation(3200, 0.9 * HAD_VARIETY), evaluation(6400, 0.05)]) == [], "beginnings waver"
+    assert watch_evaluations([high, low, evaluation(9600, 0.25)]) == []
+    assert watch_evaluations([evaluation(3200, 0.29), evaluation(6400, 0.05), evaluation(9600, 0.05)]) == []
+
+
+def test_variety_that_is_all_gone_needs_no_second_look():
+    gone = evaluation(6400, 0.9 * GONE)
+    assert kinds(watch_evaluations([evaluation(3200, 1.1 * HAD_VARIETY), gone])) == ["collapse"]
+    assert watch_evaluations([evaluation(3200, 0.9 * HAD_VARIETY), gone]) == [], "beginnings waver"
+    assert watch_evaluations([evaluation(3200, 0.6), evaluation(6400, 1.1 * GONE)]) == []
     assert watch_evaluations([evaluation(3200, 0.6), evaluation(6400, None)]) == []
 
 
@@ -145,3 +156,11 @@ def test_what_sends_back_is_told_once_for_each_place_and_attempt():
     told = [{"event": "collapse", "images": 1000, "attempt": 0}]
     assert not is_news(finding, 1000, 0, told), "a resumed training comes by there again"
     assert is_news(finding, 1000, 1, told) and is_news(finding, 1040, 0, told)
+
+
+def test_which_states_are_worth_coming_back_to():
+    high = evaluation(3200, 0.6)
+    assert is_good([evaluation(0, 1e-6)]) and is_good([high]) and is_good([high, evaluation(6400, 0.25)])
+    assert not is_good([evaluation(3200, 0.009)]) and not is_good([evaluation(3200, None)])
+    assert not is_good([high, evaluation(6400, 0.23)]), "it may be the beginning of a fall"
+    assert is_good([evaluation(3200, 0.29), evaluation(6400, 0.05)])

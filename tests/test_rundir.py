@@ -75,17 +75,17 @@ def test_a_failed_write_leaves_the_old_file(run: RunDir, monkeypatch: pytest.Mon
 
 
 def test_a_failed_checkpoint_leaves_those_before(run: RunDir, monkeypatch: pytest.MonkeyPatch):
-    run.save_checkpoint(100, {rundir.STATE: b"{}"}, keep=2)
+    run.save_checkpoint(100, {rundir.STATE: b"{}", rundir.TRAINING: b""}, keep=2)
     monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
     with pytest.raises(LimnerError):
-        run.save_checkpoint(200, {rundir.STATE: b"{}"}, keep=2)
+        run.save_checkpoint(200, {rundir.STATE: b"{}", rundir.TRAINING: b""}, keep=2)
     monkeypatch.undo()
     assert [images for images, _ in run.checkpoints()] == [100]
     assert [path.name for path in (run.path / rundir.CHECKPOINTS).iterdir()] == ["000000100"]
 
 
 def test_a_checkpoint_that_cannot_take_anothers_place_leaves_it(run: RunDir, monkeypatch: pytest.MonkeyPatch):
-    run.save_checkpoint(100, {rundir.STATE: b"first"}, keep=2)
+    run.save_checkpoint(100, {rundir.STATE: b"first", rundir.TRAINING: b""}, keep=2)
     rename, names = Path.rename, []
 
     def fail_second(self: Path, target: Path) -> Path:
@@ -96,15 +96,29 @@ def test_a_checkpoint_that_cannot_take_anothers_place_leaves_it(run: RunDir, mon
 
     monkeypatch.setattr(Path, "rename", fail_second)
     with pytest.raises(LimnerError, match="No space left"):
-        run.save_checkpoint(100, {rundir.STATE: b"second"}, keep=2)
+        run.save_checkpoint(100, {rundir.STATE: b"second", rundir.TRAINING: b""}, keep=2)
     monkeypatch.undo()
     assert (run.newest_checkpoint()[1] / rundir.STATE).read_bytes() == b"first"
     assert [path.name for path in (run.path / rundir.CHECKPOINTS).iterdir()] == ["000000100"]
 
 
+def test_lines_that_cannot_be_read_are_passed_over_and_take_no_other_with_them(run: RunDir):
+    run.append(rundir.EVENTS, {"event": "started", "images": 0})
+    with (run.path / rundir.EVENTS).open("a") as file:
+        file.write('{"images": "3"}\n{"images": null}\n[1]\n{"event": "collapse", "ima')
+    run.append(rundir.EVENTS, {"event": "resumed", "images": 8})
+    assert [record["event"] for record in run.records(rundir.EVENTS)] == ["started", "resumed"]
+
+
+def test_a_checkpoint_without_its_weights_is_none(run: RunDir):
+    run.save_checkpoint(100, {rundir.STATE: b"{}", rundir.TRAINING: b""}, keep=2)
+    run.save_checkpoint(200, {rundir.STATE: b"{}"}, keep=2)
+    assert run.newest_checkpoint()[0] == 100
+
+
 def test_checkpoints_are_bounded_and_replaced_by_themselves(run: RunDir):
     for images in (100, 200, 300, 300):
-        run.save_checkpoint(images, {rundir.STATE: str(images).encode(), "x": b"1"}, keep=2)
+        run.save_checkpoint(images, {rundir.STATE: str(images).encode(), rundir.TRAINING: b"", "x": b"1"}, keep=2)
     assert [images for images, _ in run.checkpoints()] == [200, 300]
     assert run.newest_checkpoint()[0] == 300
 

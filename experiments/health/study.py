@@ -34,12 +34,12 @@ HEALTH = ("started", "interrupted", "resumed")
 
 
 class Nan(Quiet):
-    """One weight becomes NaN, once."""
+    """The first weights become NaN, once."""
 
     def after_step(self, loop: Loop) -> Signal:
         if loop.progress.step == 300 and not loop.progress.rollbacks:
             with torch.no_grad():
-                next(loop.step.generator.parameters()).view(-1)[0] = math.nan
+                next(loop.step.generator.parameters()).fill_(math.nan)
         return Continue()
 
 
@@ -50,10 +50,9 @@ class Constant(Quiet):
         self.first = first
 
     def after_step(self, loop: Loop) -> Signal:
-        if loop.progress.step >= self.first:
-            with torch.no_grad():
-                for network in (loop.step.generator, loop.average.network):
-                    next(network.parameters()).zero_()
+        if loop.progress.step == self.first and not loop.progress.rollbacks:
+            for network in (loop.step.generator, loop.average.network):
+                network.register_forward_pre_hook(lambda module, given: (torch.zeros_like(given[0]),))
         return Continue()
 
 
@@ -88,7 +87,7 @@ def cases(data: Path) -> dict[str, Callable[[Path], Outcome]]:
         usual = training.OBJECTIVES
         training.OBJECTIVES = Swapped()
         try:
-            return run(fashion, "fashion")(runs)
+            return run(fashion)(runs)
         finally:
             training.OBJECTIVES = usual
 
@@ -110,7 +109,7 @@ def cases(data: Path) -> dict[str, Callable[[Path], Outcome]]:
         "broken constant from the start": run(emoji, display=Constant(1), **small),
         "broken constant on the way": run("procedural:initials:800", display=Constant(500), **small),
         "broken swapped labels": with_swapped_labels,
-        "broken nan": run(fashion, "fashion", Nan()),
+        "broken nan": run(fashion, display=Nan()),
         "broken twelve images": run("procedural:initials:12", **twelve),
     }
     return found

@@ -211,13 +211,21 @@ class RunDir:
             LimnerError: it cannot be written.
         """
         try:
-            with (self.path / name).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+            with (self.path / name).open("ab+") as file:
+                if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                    file.write(b"\n")  # a killed process left half a line: this one must not be lost with it
+                file.write(json.dumps(record).encode() + b"\n")
         except OSError as error:
             raise LimnerError(f"{self.path / name}: cannot be written ({error.strerror or error})") from error
 
+    def sync(self) -> None:
+        """Make the lines of all logs durable: a checkpoint must not outlive what was logged before it."""
+        for name in (LOG, METRICS, EVENTS):
+            with suppress(OSError), (self.path / name).open("rb") as file:
+                os.fsync(file.fileno())
+
     def records(self, name: str) -> Iterator[dict[str, Any]]:
-        """The lines of a log; a torn last line is passed over."""
+        """The lines of a log that can be read: what is torn, or does not say at how many images it was, is passed over."""
         path = self.path / name
         if not path.is_file():
             return
@@ -227,13 +235,13 @@ class RunDir:
                     record = json.loads(line)
                 except json.JSONDecodeError:
                     continue
-                if isinstance(record, dict):
+                if isinstance(record, dict) and type(record.get("images")) is int:
                     yield record
 
     def rewind(self, images: int) -> None:
         """Forget what was logged and drawn after so many images (a resumed training writes it again)."""
         for name in (LOG, METRICS):
-            kept = [record for record in self.records(name) if record.get("images", 0) <= images]
+            kept = [record for record in self.records(name) if record["images"] <= images]
             atomic_write(self.path / name, "".join(json.dumps(record) + "\n" for record in kept).encode())
         for number, path in self.samples():
             if number > images:
@@ -259,7 +267,8 @@ class RunDir:
 
     def checkpoints(self) -> list[tuple[int, Path]]:
         """The checkpoints, with the images seen before each, in order."""
-        return [found for found in _numbered(self.path / CHECKPOINTS, "") if (found[1] / STATE).is_file()]
+        found = _numbered(self.path / CHECKPOINTS, "")
+        return [item for item in found if all((item[1] / name).is_file() for name in (STATE, TRAINING))]
 
     def newest_checkpoint(self) -> tuple[int, Path]:
         """The newest checkpoint: images seen, and its directory.
@@ -294,7 +303,8 @@ class RunDir:
         """The newest checkpoint that an evaluation found in good health."""
         for images, path in reversed(self.checkpoints()):
             try:
-                if RunDir(path).read_json(STATE).get("healthy"):
+                # Those that do not say were written when nothing was judged: their weights were numbers.
+                if RunDir(path).read_json(STATE).get("healthy", True):
                     return images, path
             except InputError:
                 continue
@@ -341,27 +351,37 @@ class RunDir:
     def _save_together(self, where: str, name: str, files: Mapping[str, bytes]) -> Path:
         directory = self.path / where
         final = directory / name
+        # Names of this process's own: another one may evaluate while this one trains.
         temporary = directory / f"{_TEMPORARY}{os.getpid()}-{name}"
+        replaced = directory / f"{_REPLACED}{name}"
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
+            for folder in {Path(file).parent for file in files} - {Path()}:
+                (temporary / folder).mkdir()
             for file, content in files.items():
-                (temporary / file).parent.mkdir(exist_ok=True)
                 atomic_write(temporary / file, content)
             if final.exists():
                 # The same moment of the same training: a new copy takes the old one's place.
-                shutil.rmtree(directory / f"{_REPLACED}{name}", ignore_errors=True)
-                final.rename(directory / f"{_REPLACED}{name}")
+                shutil.rmtree(replaced, ignore_errors=True)
+                final.rename(replaced)
             temporary.rename(final)
             _sync_directory(directory)
         except OSError as error:
+            if replaced.exists() and not final.exists():
+                with suppress(OSError):
+                    replaced.rename(final)
             raise LimnerError(f"{final}: cannot be written ({error.strerror or error})") from error
         finally:
-            self.sweep()
+            shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
         return final
 
     def sweep(self) -> None:
-        """Remove what a killed process left under temporary names; put back what it was about to replace."""
+        """Remove what a killed process left under temporary names; put back what it was about to replace.
+
+        Only for whoever holds the run: others may be writing under such names.
+        """
         for directory in (self.path / CHECKPOINTS, self.path / EVALUATION):
             for replaced in directory.glob(f"{_REPLACED}*"):
                 final = directory / replaced.name.removeprefix(_REPLACED)

@@ -233,7 +233,7 @@ def _build(
     if len(names) < 2:
         why = f"; {skipped[0].name}: {skipped[0].reason}" if skipped else ""
         raise InputError(
-            f"data {source.location}: {len(names)} of {total} pictures can be read{why}; a training needs at least two"
+            f"data {source.location}: {len(names)} of {total} pictures can be read{why}; at least two are needed"
         )
     classes, numbers = _classes(source, labels)
     found, near = None, 0

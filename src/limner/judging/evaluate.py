@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from limner import imaging, rundir
+from limner.data.copies import near_copy_groups
+from limner.errors import LimnerError
 from limner.judging import distances
 from limner.judging.figures import Figure
-from limner.judging.memorisation import copying, thumbnails
+from limner.judging.memorisation import TOO_FEW, copying, thumbnails
 from limner.judging.outlook import outlook
 from limner.judging.reference import Reference, Sample
 from limner.rundir import RunDir
@@ -25,6 +27,10 @@ REAL = 10_000
 """Real images that figures are computed from, at most; copies are looked for among all that the reference has."""
 YARDSTICK = 8
 """Held-out images that are needed to say how near real images come to one another."""
+ALIKE = 16
+"""Near-copies of one training image that copies are looked for among."""
+DIFFERENT = 8
+"""Samples that differ, without which nothing is said of copies."""
 SHEET = 36
 PAIR_SIDE = 128
 
@@ -86,37 +92,50 @@ class Judge:
                 "channels": collection.channels,
             },
             "figures": {name: figure.values() for name, figure in found.items()},
-            "yardstick": {name: figure.values() for name, figure in self.yardstick.items()},
+            "yardstick": {name: figure.values() for name, figure in self.yardstick(len(pixels)).items()},
             "classes": self._classes(features),
             "copying": copies,
         }
 
-    @cached_property
-    def yardstick(self) -> dict[str, Figure]:
-        """The figures of held-out real images against the same reference: what a perfect generator would score."""
-        held_out = self.reference.held_out
-        return self._figures(held_out.features, held_out.pixels) if len(held_out) >= YARDSTICK else {}
+    def yardstick(self, count: int) -> dict[str, Figure]:
+        """The figures of held-out real images, at most ``count``, against the same reference: what a perfect generator would
+        score. Empty when too few are held out."""
+        held_out = self.reference.held_out.first(count)
+        if len(held_out) < YARDSTICK:
+            return {}
+        found = self._figures(held_out.features, held_out.pixels)
+        if self.reference.fresh_crops:
+            # Pieces of one picture are no independent images: there are fewer witnesses than pieces, so no interval holds.
+            found = {name: replace(figure, low=None, high=None) for name, figure in found.items()}
+        return found
 
     def _figures(self, features: Any, pixels: Pixels) -> dict[str, Figure]:
-        """Figures of equally many real and generated images: recall, coverage and the Frechet distance depend on counts,
-        and so mean the same for samples as for the yardstick."""
+        """Figures of equally many real and generated images: recall and coverage depend on how many there are of one for
+        each of the other, and so mean the same for samples as for the yardstick."""
         count = min(len(self.sample), len(pixels))
         real = self.sample.first(count)
         return distances.all_figures(real.features, features[:count], real.pixels, pixels[:count])
 
     def _copying(self, features: Any, pixels: Pixels) -> dict[str, Any]:
-        reference = self.reference
+        reference, train = self.reference, self.reference.train
         if reference.fresh_crops:
             return {"verdict": "not tested", "reason": "training cuts a fresh piece each time, so none is seen twice"}
-        return copying(
+        if len(pixels) and len(np.unique(near_copy_groups(pixels))) < DIFFERENT:
+            # One picture over and over is one witness, not a thousand.
+            return {"verdict": TOO_FEW, "reason": "the samples are nearly all alike"}
+        few = thinned(train.groups, ALIKE)
+        found = copying(
             features,
-            reference.train.features,
+            train.features[few],
             reference.held_out.features,
             generated_pixels=thumbnails(pixels),
-            train_pixels=reference.train.thumbnails,
+            train_pixels=train.thumbnails[few],
             held_out_pixels=reference.held_out.thumbnails,
-            train_groups=reference.train.groups,
+            train_groups=train.groups[few],
         ).values()
+        for pair in found["pairs"]:
+            pair["nearest"] = int(few[pair["nearest"]])
+        return found
 
     def _classes(self, features: Any) -> dict[str, Any]:
         collection = self.reference.collection
@@ -128,6 +147,27 @@ class Judge:
             collection.classes[number]: {kind: figure.values() for kind, figure in figures.items()}
             for number, figures in found.items()
         }
+
+
+def thinned(groups: Int[np.ndarray, " n"], most: int) -> Int[np.ndarray, " k"]:
+    """Places of at most so many of each group, in order: of a film, a few frames stand for all that look like them."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    rank = np.arange(len(groups)) - np.repeat(starts, np.diff(starts, append=len(groups)))
+    return np.sort(order[rank < most])
+
+
+def is_of(record: Mapping[str, Any], judge: Judge, count: int) -> bool:
+    """Whether an evaluation that was kept says what one by this judge of so many samples would say, or more."""
+    extractor, data, drawn = (record.get(name) for name in ("extractor", "data", "drawn"))
+    return (
+        isinstance(extractor, Mapping)
+        and isinstance(data, Mapping)
+        and isinstance(drawn, int)
+        and extractor.get("key") == judge.reference.extractor.key
+        and data.get("content_hash") == judge.reference.collection.content_hash
+        and drawn >= count
+    )
 
 
 def save_evaluation(run: RunDir, images: int, judge: Judge, pixels: Pixels, seeds: Sequence[int]) -> dict[str, Any]:
@@ -160,10 +200,14 @@ def save_evaluation(run: RunDir, images: int, judge: Judge, pixels: Pixels, seed
         "images": images,
         **found,
         "outlook": outlook(list(run.records(rundir.METRICS))).values(),
+        "drawn": len(pixels),
         "seconds": round(time.perf_counter() - began, 2),
     }
     files[rundir.FIGURES] = (json.dumps(record, indent=2) + "\n").encode()
-    run.save_evaluation(images, files)
+    try:
+        run.save_evaluation(images, files)
+    except LimnerError as error:  # what was measured is worth telling all the same
+        record["unsaved"] = str(error)
     return record
 
 

@@ -35,8 +35,11 @@ DEAD = 2e-4
 WARM_UPS = {250: DEAD, 1000: NO_VARIETY}
 """After so many updates, samples should differ at least so much. Trainings that went well had 0.002 to 0.25 after 250
 updates, and 0.3 or more after 1,000."""
-HAD_VARIETY, FALL = 0.2, 0.4
-"""A collapse is a fall of the diversity, once it was at least the first number, to under the second times its best."""
+HAD_VARIETY, GONE = 0.2, 0.02
+"""Diversity that was once there, and its end: at the second, it is gone at a single evaluation."""
+HAD_MUCH, FALL = 0.3, 0.4
+"""It is also gone when, once it was at least the first number, two evaluations in a row are under the second times its best.
+Early in a training it wavers by a factor of two and more."""
 
 
 @dataclass(frozen=True)
@@ -182,10 +185,21 @@ def watch_evaluations(evaluations: Sequence[Line]) -> list[Finding]:
     return [finding for finding in findings if finding is not None]
 
 
-def has_variety(line: Line) -> bool:
-    """Whether an evaluation's samples differ from one another at all: a state worth coming back to."""
-    value = figure(line, "diversity")
-    return value is not None and value >= NO_VARIETY
+def is_good(evaluations: Sequence[Line]) -> bool:
+    """Whether the newest evaluation shows a state worth coming back to: its samples differ, and not far less than before.
+
+    The untrained state is one too: from there everything can begin again.
+    """
+    newest = evaluations[-1]
+    now = figure(newest, "diversity")
+    return newest.get("images", 0) == 0 or (now is not None and now >= NO_VARIETY and not is_falling(evaluations))
+
+
+def is_falling(evaluations: Sequence[Line]) -> bool:
+    """Whether samples differ far less than they did at their best: if that lasts, it is a collapse."""
+    now = figure(evaluations[-1], "diversity")
+    best = max((figure(line, "diversity") or 0.0 for line in evaluations[:-1]), default=0.0)
+    return now is not None and best >= HAD_MUCH and now < FALL * best
 
 
 def _collapsed(evaluations: Sequence[Line]) -> Finding | None:
@@ -193,9 +207,11 @@ def _collapsed(evaluations: Sequence[Line]) -> Finding | None:
     now = figure(newest, "diversity")
     if now is None:
         return None
-    best = max((figure(line, "diversity") or 0.0 for line in evaluations[:-1]), default=0.0)
+    values = [value for line in evaluations[:-1] if (value := figure(line, "diversity")) is not None]
+    best, before = max(values, default=0.0), values[-1] if values else math.inf
     never = any(newest.get("step", 0) >= updates and now < least for updates, least in WARM_UPS.items())
-    fell = best >= HAD_VARIETY and now < FALL * best
+    gone = best >= HAD_VARIETY and now < GONE
+    fell = gone or (best >= HAD_MUCH and max(now, before) < FALL * best)
     if not (never or fell):
         return None
     was = f"; their diversity was {best:.2f} at its best" if fell else ""
@@ -225,8 +241,10 @@ def _copying(line: Line) -> Finding | None:
 
 
 def figure(line: Line, name: str) -> float | None:
-    """The value of a figure in a line of the metrics; ``None`` where there is none."""
-    value = ((line.get("figures") or {}).get(name) or {}).get("value")
+    """The value of a figure in a line of the metrics; ``None`` where there is none, or nothing that can be read."""
+    figures = line.get("figures")
+    values = figures.get(name) if isinstance(figures, Mapping) else None
+    value = values.get("value") if isinstance(values, Mapping) else None
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 

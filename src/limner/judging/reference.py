@@ -32,6 +32,8 @@ Advance = Callable[[int, int], None]
 LEAST = 100
 ROOM = 2**29
 """Bytes of pixels that are kept in memory, unless these are fewer than :data:`LEAST` images."""
+PIECES = 2000
+"""Pieces, where training cuts fresh ones: as many as a thorough evaluation draws, for no piece can be looked for."""
 PORTION = 500
 """Images between two reports of progress."""
 FOLDER = "features"
@@ -148,7 +150,7 @@ def _chosen(
     """Up to so many of a part's images, in a random order, so that the first of them are a fair sample too. Of images
     that training cuts pieces from, as many pieces, several from one image where there are few."""
     if collection.fit == "crops" and len(part):
-        return Sampler(collection, seed, part).indices(0, most)
+        return Sampler(collection, seed, part).indices(0, min(most, PIECES))
     order = noise.permutation(seed, Stream.EVALUATION, index, len(part))
     return np.asarray(part[order[:most]])
 

@@ -10,21 +10,25 @@ from typing import Any
 import numpy as np
 
 from limner import rundir
-from limner.data import Collection, prepare
+from limner.data import Collection, open_source, prepare
+from limner.data.decode import PIXEL_LIMIT
+from limner.data.measure import resolve, take_sample
+from limner.data.parallel import default_workers
 from limner.errors import InputError
 from limner.generator import TrainedGenerator, load
-from limner.judging.evaluate import REAL, Judge, Pixels, save_evaluation
+from limner.judging.evaluate import REAL, Judge, Pixels, is_of, save_evaluation
 from limner.judging.features import Extractor
 from limner.judging.figures import KINDS, Figure
+from limner.judging.outlook import outlook
 from limner.judging.reference import reference
+from limner.judging.report.words import comparable
 from limner.recipe import Image, Recipe
 from limner.rundir import RunDir
 
-TRAIN = 20_000
+TRAIN = 10_000
 """Training images among which copies are looked for, at most."""
 LONGEST = 256
 """Images of unknown origin are judged at their own size, with the longer side at most this many pixels."""
-LEAST = 2
 
 Advance = Callable[[int, int], None]
 
@@ -112,12 +116,26 @@ class Bench:
         if self.data is None and found != known.get("content_hash"):
             notes.append(f"{location} has changed since {what} was trained on it")
         pixels = self._drawn(generator)
-        if self.data is None:
+        if self._keeps(run, generator.images, judge, len(pixels)):
             record = save_evaluation(run, generator.images, judge, pixels, range(len(pixels)))
+            notes += [f"not kept in the run directory: {record['unsaved']}"] if "unsaved" in record else []
         else:
             record = judge.everything(pixels, list(range(len(pixels))))
+            record["outlook"] = outlook(list(run.records(rundir.METRICS))).values()
+        if self.data is not None:
             notes.append("copies are looked for in the given images, which need not be those it was trained on")
         return Evaluation(what, generator.images, record, tuple(notes))
+
+    def _keeps(self, run: RunDir, images: int, judge: Judge, count: int) -> bool:
+        """Whether an evaluation belongs into the run directory: of the run's own images and features, unless a more
+        thorough one is there."""
+        if self.data is not None or self.extractor.name != run.recipe().evaluation.extractor:
+            return False
+        place = dict(run.evaluations()).get(images)
+        try:
+            return place is None or not is_of(RunDir(place).read_json(rundir.FIGURES), judge, count + 1)
+        except InputError:
+            return True
 
     def _generator(self, what: str, generator: TrainedGenerator) -> Evaluation:
         if self.data is None:
@@ -127,18 +145,30 @@ class Bench:
         return Evaluation(what, generator.images, judge.everything(pixels, list(range(len(pixels)))))
 
     def _images(self, what: str) -> Evaluation:
+        mine = open_source(what)
         if self.data is None:
             raise InputError(f"{what}: is no run; to judge images, give the real ones to compare with: --data DATA")
         asked = Image(held_out=0, max_side=LONGEST) if self.size is None else self._sized()
-        images = prepare(what, asked, progress=self.advance)
-        alike = asked.model_copy(
-            update={"width": images.width, "height": images.height, "channels": images.channels, "held_out": 0.1}
+        target, real = (
+            resolve(asked, take_sample(source, default_workers(), PIXEL_LIMIT))
+            for source in (mine, open_source(self.data))
         )
-        judge = self._judge(self.data, alike, 0)
+        # Colours or transparency that only one side has are a difference, and must be seen.
+        channels = max(target.channels, real.channels)
+        alike = asked.model_copy(update={"width": target.width, "height": target.height, "channels": channels})
+        images = prepare(what, alike, progress=self.advance)
+        judge = self._judge(self.data, alike.model_copy(update={"held_out": 0.1}), 0)
         pixels, names = _all(images, self.count)
-        left = f"{len(images.names):,} images are there; the first {len(names):,} in a random order were judged"
-        notes = (left,) if len(names) < len(images.names) else ()
-        return Evaluation(what, None, judge.everything(pixels, names), notes)
+        notes = []
+        if target.channels != real.channels:
+            mode = {1: "grey", 3: "RGB", 4: "RGBA"}
+            both = f"{what} is {mode[target.channels]}, {self.data} is {mode[real.channels]}"
+            notes.append(f"{both}: judged as {mode[channels]}")
+        if (target.width, target.height) != (real.width, real.height):
+            notes.append(f"judged at {target.width}x{target.height}; {self.data} is {real.width}x{real.height}")
+        if len(names) < len(images.names):
+            notes.append(f"of {len(images.names):,} images, {len(names):,} were judged, chosen at random")
+        return Evaluation(what, None, judge.everything(pixels, names), tuple(notes))
 
     def _sized(self) -> Image:
         assert self.size is not None
@@ -176,26 +206,34 @@ def _all(images: Collection, count: int) -> tuple[Pixels, list[str | int]]:
 
 
 def table(evaluations: list[Evaluation]) -> str:
-    """Everything about one subject in lines, or several side by side; each number with its interval and counts."""
-    yardstick = next((found.yardstick for found in evaluations if found.yardstick), {})
-    columns = [found.name for found in evaluations]
-    rows: list[list[str]] = [["", *columns]]
-    seen = [f"{found.images:,}" if found.images is not None else "-" for found in evaluations]
-    rows.append(["images seen in training", *seen])
-    for name, kind in KINDS.items():
-        cells = [str(found.figures[name]) if name in found.figures else "-" for found in evaluations]
-        rows.append([f"{kind.label} ({_GOOD[kind.better]})", *cells])
-    for side in ("generated", "real"):
-        counts = [max((getattr(value, side) for value in found.figures.values()), default=0) for found in evaluations]
-        rows.append([f"computed from {side} images", *(f"{count:,}" for count in counts)])
-    if yardstick:
-        cells = ["real against real", "-", *(str(yardstick[name]) if name in yardstick else "-" for name in KINDS)]
-        counts = [max(getattr(value, side) for value in yardstick.values()) for side in ("generated", "real")]
-        cells += [f"{count:,} held out" if not place else f"{count:,}" for place, count in enumerate(counts)]
-        for row, cell in zip(rows, cells, strict=True):
-            row.append(cell)
-    rows.append(["copying", *(copies(found.record["copying"]) for found in evaluations)])
-    return "\n".join(_aligned(rows))
+    """Everything about one subject in lines, or several side by side; each number with its interval and counts.
+
+    Behind them, for each collection that they were compared with, its yardstick: held-out real images against the others.
+    """
+    columns = [["", "images seen in training", *(f"{kind.label} ({_GOOD[kind.better]})" for kind in KINDS.values())]]
+    columns[0] += [*_COUNTED, "copying"]
+    yardsticks: dict[str, Evaluation] = {}
+    for found in evaluations:
+        seen = "-" if found.images is None else f"{found.images:,}"
+        columns.append([found.name, seen, *_cells(found.figures), copies(found.record["copying"])])
+        if found.yardstick:
+            yardsticks.setdefault(str(found.record["data"]["title"]), found)
+    for title, found in yardsticks.items():
+        head = "real against real" if len(yardsticks) == 1 else f"real against real ({title})"
+        cells = _cells(found.yardstick)
+        for place, (name, figure) in enumerate(found.figures.items()):
+            if name in found.yardstick and not comparable(name, figure, found.yardstick[name]):
+                cells[place] = "other counts"
+        columns.append([head, "-", *cells, ""])
+    return "\n".join(_aligned([list(row) for row in zip(*columns, strict=True)]))
+
+
+_COUNTED = ("computed from generated images", "computed from real images")
+
+
+def _cells(figures: dict[str, Figure]) -> list[str]:
+    counts = [max((getattr(value, side) for value in figures.values()), default=0) for side in ("generated", "real")]
+    return [*(str(figures[name]) if name in figures else "-" for name in KINDS), *(f"{count:,}" for count in counts)]
 
 
 _GOOD = {"lower": "lower is better", "higher": "higher is better", "one": "1 is best"}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -86,6 +87,7 @@ class Measure:
     def forget(self) -> None:
         """The training has gone back: what was logged is read again."""
         self._lines, self._since = [], None
+        self.latest.clear()
 
 
 class Checkpoint:
@@ -95,7 +97,6 @@ class Checkpoint:
         run: where checkpoints lie.
         minutes: between two of them.
         keep: how many stay.
-        description: what a generator file says of itself.
         saved: the images seen at the checkpoint that the training goes on from, which need not be written again.
         guard: what is done about weights that are no numbers.
         trusting: take every state whose weights are numbers for a healthy one, because nothing else judges them.
@@ -106,28 +107,33 @@ class Checkpoint:
         run: RunDir,
         minutes: float,
         keep: int,
-        description: Mapping[str, str],
         saved: int,
         guard: Guard,
         trusting: bool,
     ) -> None:
-        self.run, self.seconds, self.keep, self.description = run, 60 * minutes, keep, dict(description)
+        self.run, self.seconds, self.keep = run, 60 * minutes, keep
+        self.description: dict[str, str] = {}
         self.guard, self.trusting = guard, trusting
         self._last = time.monotonic()
-        self._saved = saved
+        self._saved, self._progressed = saved, False
         self._healthy = self._best = False
+
+    def describe(self, description: Mapping[str, str]) -> None:
+        """What a generator file says of itself from here on."""
+        self.description = dict(description)
 
     def ask(self, healthy: bool, best: bool) -> None:
         """Write a checkpoint at the end of this moment, as one to come back to, or keep its generator as the best one."""
         self._healthy, self._best = healthy, best
 
     def after_step(self, loop: Loop) -> Signal:
+        self._progressed = True  # so that the last checkpoint says how the training ended
         if self._healthy or self._best or time.monotonic() - self._last >= self.seconds:
             return self.save(loop)
         return Continue()
 
     def at_end(self, loop: Loop) -> Signal:
-        asked = self._healthy or self._best
+        asked = self._healthy or self._best or (loop.ended == "done" and self._progressed)
         if loop.ended == "stopped" or (self._saved == loop.progress.images and not asked):
             return Continue()
         return self.save(loop)
@@ -149,6 +155,7 @@ class Checkpoint:
             rundir.GENERATOR: save(generator, metadata=description),
             rundir.STATE: json.dumps(state, indent=2).encode(),
         }
+        self.run.sync()
         if self._best:
             self.run.save_best(files)
         self.run.save_checkpoint(loop.progress.images, {rundir.TRAINING: save(training), **files}, self.keep)
@@ -220,10 +227,11 @@ def _rung(images: int) -> int:
 def sampled(network: nn.Module, z: Tensor, autocast: Callable[[], Any], batch: int = 64) -> imaging.Batch:
     """Pictures from latents, in portions, as uint8 [B, H, W, C]."""
     parts = []
-    with autocast():
-        for portion in torch.split(z, batch):
-            parts.append(network(portion).float().nan_to_num().cpu())
-    return imaging.to_uint8(torch.cat(parts).numpy())
+    for portion in torch.split(z, batch):
+        with autocast():
+            drawn = network(portion)
+        parts.append(imaging.to_uint8(drawn.float().nan_to_num().cpu().numpy()))
+    return np.concatenate(parts)
 
 
 def is_finite(values: Iterable[Tensor]) -> bool:

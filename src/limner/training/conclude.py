@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from limner import rundir
 from limner.data import Collection
-from limner.errors import LimnerError
+from limner.errors import InputError, LimnerError
 from limner.generator import load
-from limner.judging.evaluate import REAL, Judge, save_evaluation
+from limner.judging.evaluate import REAL, Judge, is_of, save_evaluation
 from limner.judging.reference import reference
 from limner.judging.report import write_report
 from limner.judging.report.verdict import verdict
@@ -37,7 +38,12 @@ def conclude(
     headline = ""
     try:
         if judge is not None and loop.ended == "done":
-            headline = _evaluate(run, loop, collection, judge, display)
+            try:
+                headline = _evaluate(run, loop, collection, judge, display)
+            except KeyboardInterrupt:
+                display.say(
+                    f"note: the training is done and saved; judging it was cut short (limner evaluate {run.path})"
+                )
         return headline, write_report(run)
     except (LimnerError, OSError, MemoryError) as error:
         display.say(f"note: the training is saved, but could not be judged to the end ({error})")
@@ -45,12 +51,10 @@ def conclude(
 
 
 def _evaluate(run: RunDir, loop: Loop, collection: Collection, judge: Judge, display: Display) -> str:
-    known = dict(run.evaluations())
     images = loop.progress.images
-    if images in known:
-        record = RunDir(known[images]).read_json(rundir.FIGURES)
-    else:
-        count = sample_count(THOROUGH * loop.recipe.evaluation.images, len(collection.train))
+    count = sample_count(THOROUGH * loop.recipe.evaluation.images, len(collection.train))
+    record = _known(run, images)
+    if not is_of(record, judge, count):
         display.say(f"judging {count:,} samples")
         real = reference(
             collection,
@@ -62,4 +66,15 @@ def _evaluate(run: RunDir, loop: Loop, collection: Collection, judge: Judge, dis
         generator = load(run.newest_checkpoint()[1], str(loop.feed.device))
         pixels = generator.draw(generator.latents(np.arange(count)))
         record = save_evaluation(run, images, Judge(real, REAL), pixels, range(count))
+        if "unsaved" in record:
+            display.say(f"note: {record['unsaved']}")
     return verdict(record, list(run.records(rundir.METRICS)), list(run.records(rundir.EVENTS))).headline
+
+
+def _known(run: RunDir, images: int) -> dict[str, Any]:
+    """What an earlier evaluation of the same state found; empty when there is none that can be read."""
+    place = dict(run.evaluations()).get(images)
+    try:
+        return {} if place is None else RunDir(place).read_json(rundir.FIGURES)
+    except InputError:
+        return {}

@@ -11,7 +11,7 @@ import torch
 
 from limner import rundir
 from limner.judging.evaluate import Judge
-from limner.judging.health import figure, has_variety, watch_evaluations
+from limner.judging.health import figure, is_falling, is_good, watch_evaluations
 from limner.judging.outlook import WATCHED, is_exhausted
 from limner.noise import sample_latents
 from limner.rundir import RunDir
@@ -42,12 +42,6 @@ class Examine:
     def __init__(self, run: RunDir, judge: Judge, count: int, checkpoint: Checkpoint, guard: Guard) -> None:
         self.run, self.judge, self.count, self.checkpoint, self.guard = run, judge, count, checkpoint, guard
         self._lines: list[dict[str, Any]] | None = None
-
-    def begin(self, loop: Loop) -> float:
-        """Evaluate the untrained generator: where the curves begin, and a state to come back to. Returns its seconds."""
-        began = time.perf_counter()
-        self.examine(loop)
-        return time.perf_counter() - began
 
     def after_step(self, loop: Loop) -> Signal:
         every, now = loop.recipe.evaluation.every_images, loop.progress.images
@@ -80,14 +74,15 @@ class Examine:
         found["copying"].pop("pairs", None)
         progress = loop.progress
         line = {"step": progress.step, "images": progress.images, "seconds": round(progress.seconds, 3), **found}
-        best = progress.images > 0 and _is_best(line, self.lines)
+        # What a rollback may undo is not the best one: it would be left without its line in the metrics.
+        best = progress.images > 0 and not is_falling([*self.lines, line]) and _is_best(line, self.lines)
         line |= {"best": best, "took": round(time.perf_counter() - began, 3)}
         self.lines.append(line)
         self.run.append(rundir.METRICS, line)
         signal = self.guard.told(loop, watch_evaluations(self.lines))
         if isinstance(signal, Rollback | Stop):
             return signal
-        self.checkpoint.ask(healthy=progress.images == 0 or has_variety(line), best=best)
+        self.checkpoint.ask(healthy=is_good(self.lines), best=best)
         patience = loop.recipe.evaluation.patience
         reason = is_exhausted(self.lines, patience) if patience is not None else None
         return Continue() if reason is None else Stop(reason, satisfied=True)

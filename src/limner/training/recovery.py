@@ -85,6 +85,7 @@ class Recovery:
         loop.progress.rollbacks = broken.rollbacks + 1
         loop.progress.rate_scale = broken.rate_scale * signal.rate_scale
         set_rates(loop)
+        loop.measures = None  # of the updates that are undone
         self.run.go_back(images)
         rates = f"learning rates are {loop.progress.rate_scale:g} times the recipe's from here on"
         told = {"event": "rollback", "images": broken.images, "attempt": loop.progress.rollbacks}

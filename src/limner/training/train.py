@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
@@ -276,28 +277,36 @@ def _run(
     settings, evaluation = loop.recipe.snapshots, loop.recipe.evaluation
     guard = Guard(run, loop.recipe.health, display.say)
     measure = Measure(run, settings.log_steps, guard)
-    description = generator_description(loop.recipe, collection)
     saved = loop.progress.images if loop.progress.step else -1
-    checkpoint = Checkpoint(run, settings.checkpoint_minutes, settings.keep, description, saved, guard, judge is None)
+    checkpoint = Checkpoint(run, settings.checkpoint_minutes, settings.keep, saved, guard, judge is None)
     show = Show(run, settings, display.grid)
-    examine = Examine(run, judge, sample_count(evaluation.images, len(collection.train)), checkpoint, guard) if judge else None
+    count = sample_count(evaluation.images, len(collection.train))
+    examine = Examine(run, judge, count, checkpoint, guard) if judge is not None else None
     callbacks = (measure, examine, show, checkpoint, display)
     loop.callbacks = [callback for callback in callbacks if callback is not None]
     loop.go_back = Recovery(run, measure, examine, checkpoint, display.say)
-    if loop.progress.step == 0:
-        seconds = examine.begin(loop) if examine is not None else 0.0
+    begins = loop.progress.step == 0
+    if begins or rate is not None:  # also a run of before there were evaluations: its next one is an ordinary one
+        began = time.perf_counter()
+        if examine is not None and not any(line["images"] == loop.progress.images for line in examine.lines):
+            examine.examine(loop)
+        if begins:
+            checkpoint.describe(generator_description(loop.recipe, collection))
+            checkpoint.save(loop)
         if rate is not None:
+            seconds = time.perf_counter() - began
             every = interval(seconds, rate, evaluation.share, loop.recipe.training.batch_size, loop.images)
             loop.recipe = loop.recipe.changed({"evaluation.every_images": every})
             run.write(rundir.RECIPE, loop.recipe.to_toml())
-        checkpoint.save(loop)
+    checkpoint.describe(generator_description(loop.recipe, collection))
     display.begin(loop, measure.latest)
     with _interruptible(loop):
         loop.run()
     progress = loop.progress
     if loop.ended != "done":
         run.append(rundir.EVENTS, event(str(loop.ended), progress.images, reason=loop.reason))
-    headline, report = conclude(run, loop, collection, judge, display)
+    with _ended_by_signals():
+        headline, report = conclude(run, loop, collection, judge, display)
     named = environment(loop.feed.device, loop.recipe.training.precision)
     return Outcome(
         run=run,
@@ -312,6 +321,23 @@ def _run(
         verdict=headline,
         report=report,
     )
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM ends what is going on as SIGINT does, by KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -64,6 +64,8 @@ def diversity(real: Float[np.ndarray, "n d"], generated: Float[np.ndarray, "m d"
         variance_of_mean(2.0 * rows) / (level * (1.0 - level)) ** 2
         for rows, level in ((mine, similar_real), (theirs, similar))
     )
+    if min(len(some), len(others)) < 3:  # one pair has no spread to be known by
+        return Figure(value, None, None, len(some), len(others))
     spread = math.exp(min(50.0, Z95 * math.sqrt(variance)))
     return Figure(value, value / spread, value * spread, len(some), len(others))
 

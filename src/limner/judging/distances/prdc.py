@@ -109,10 +109,12 @@ def prdc(real: Float[np.ndarray, "n d"], generated: Float[np.ndarray, "m d"]) ->
     changes = found.wide.less / scale
     balls = float(((changes - changes.mean()) ** 2).sum()) * (n - 1) / n
     variance = variance_of_mean(found.wide.inside * (m / scale)) + balls
+    # None among m: the rule of three says how many there may be for all that.
+    reach = around(dense, variance, floor=0.0) if dense > 0 else (0.0, min(1.0, 3.0 / m))
     return {
         "precision": _share(found.narrow.inside > 0, n, m),
         "recall": _share(found.back.inside > 0, n, m),
-        "density": Figure(dense, *around(dense, variance, floor=0.0), n, m),
+        "density": Figure(dense, *reach, n, m),
         "coverage": _share(found.wide.holds > 0, n, m),
     }
 

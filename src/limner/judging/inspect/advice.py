@@ -144,11 +144,11 @@ def _fit(sizes: Int[np.ndarray, "n 2"], target: Target, different: int, alpha_sh
             f"fit crops: few and large pictures ({times} times the size), so fresh pieces at full resolution give more to "
             "learn from; take crop when each picture must be seen as a whole"
         )
-    lost = []
-    for width, height in np.unique(sizes, axis=0):
+    lost: list[float] = []
+    for (width, height), count in zip(*np.unique(sizes, axis=0, return_counts=True), strict=True):
         box, _ = fitted((int(width), int(height)), target)
         kept = (box[2] - box[0]) * (box[3] - box[1]) / (width * height)
-        lost += [1 - kept] * int(((sizes[:, 0] == width) & (sizes[:, 1] == height)).sum())
+        lost += [1 - kept] * int(count)
     median = float(np.median(lost))
     if max(lost) < 0.01:
         return "crop", "fit crop: all pictures have this shape, so nothing is lost"

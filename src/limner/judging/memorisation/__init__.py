@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from limner.judging.distances.neighbours import finite
 from limner.judging.figures import Figure
 from limner.judging.memorisation.meehan import Meehan, data_copying
-from limner.judging.memorisation.nearness import LEVEL, Ratios, judge, nearness
+from limner.judging.memorisation.nearness import LEVEL, NEXT, Ratios, judge, nearness
 from limner.judging.memorisation.thumbnails import aligned, thumbnails
 
 __all__ = ["COPIES", "LEVEL", "NO_SIGN", "SOME", "TOO_FEW", "VERDICTS", "Copying", "Pair", "copying", "thumbnails"]
@@ -152,7 +152,7 @@ def copying(
     if groups.shape != (trained,):
         raise ValueError(f"train_groups must be {trained} numbers")
     groups = np.unique(groups, return_inverse=True)[1] if trained else groups
-    if not made or len(np.unique(groups)) < 3:
+    if not made or len(np.unique(groups)) <= NEXT:
         share = Figure(math.nan, real=trained, generated=made)
         return Copying(TOO_FEW, math.nan, math.nan, share, trained, kept, made, None, ())
     ratios = nearness(vectors, pictures, groups)

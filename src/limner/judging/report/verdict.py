@@ -9,7 +9,16 @@ from typing import Any, Literal
 
 from limner.judging import outlook
 from limner.judging.figures import Figure
-from limner.judging.report.words import comparable, computed_from, figure_of, figure_words, mapping, text, whole_number
+from limner.judging.report.words import (
+    comparable,
+    computed_from,
+    figure_of,
+    figure_words,
+    mapping,
+    sentence,
+    text,
+    whole_number,
+)
 
 Line = Mapping[str, Any]
 Tone = Literal["good", "mixed", "bad", "unknown"]
@@ -170,7 +179,7 @@ def _quality_words(figures: Mapping[str, Figure], yardstick: Mapping[str, Figure
         real = yardstick.get("precision")
         than = f"; of {real.generated:,} real images held out, {figure_words('precision', real)} do" if real else ""
         among = f"{figure_words('precision', precision)} of the samples lie among the real images"
-        said.append(f"{among} ({computed_from(precision)}){than}.")
+        said.append(sentence(f"{among} ({computed_from(precision)}){than}"))
     if distance is not None:
         real = yardstick.get("kernel_distance")
         if real is None:
@@ -195,11 +204,15 @@ def _variety_words(figures: Mapping[str, Figure], yardstick: Mapping[str, Figure
         )
     if coverage is not None:
         said.append(
-            f"{figure_words('coverage', coverage)} of the real images have a sample near them ({computed_from(coverage)})."
+            sentence(
+                f"{figure_words('coverage', coverage)} of the real images have a sample near them ({computed_from(coverage)})"
+            )
         )
     elif recall is not None:
         said.append(
-            f"{figure_words('recall', recall)} of the real images lie among the samples ({computed_from(recall)})."
+            sentence(
+                f"{figure_words('recall', recall)} of the real images lie among the samples ({computed_from(recall)})"
+            )
         )
     return " ".join(said) or "Neither diversity nor coverage was measured."
 
