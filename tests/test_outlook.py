@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from limner.judging.outlook import is_exhausted, outlook
+from limner.judging.outlook import is_exhausted, no_gain, outlook
 
 
 def history(values: dict[int, float]) -> list[dict[str, object]]:
@@ -60,6 +60,17 @@ def test_a_rising_figure_sends_to_the_best_snapshot():
     found = outlook(history(rising))
     assert found.best == 4000 and not found.worth_it and "Take the best snapshot" in found.sentence
     assert is_exhausted(history(rising), 10_000) is not None
+
+
+def test_half_a_training_without_gain_is_told():
+    level = {2000: 0.60, 4000: 0.50, 6000: 0.53, 7000: 0.52, 7500: 0.55}
+    assert no_gain(history(level)) is None, "the best is over half way"
+    (found,) = [no_gain(history({**level, 8000: 0.54}))]
+    assert found is not None and found.kind == "no-gain" and not found.go_back
+    assert "since 4,000 of 8,000 images" in found.evidence
+    assert no_gain(history({**level, 8000: 0.40})) is None
+    falling = {images: 1.0 - 0.1 * math.log2(images / 1000) for images in (1000, 2000, 4000, 6000, 8000, 16000)}
+    assert no_gain(history(falling)) is None and no_gain([]) is None
 
 
 def test_an_unmistakable_but_tiny_gain_is_not_worth_it():

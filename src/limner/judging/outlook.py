@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from limner.judging.figures import KINDS, Figure
-from limner.judging.health import figure
+from limner.judging.health import Finding, figure
 
 WATCHED = "kernel_distance"
 """The figure that is followed: it needs no equal numbers of images, and has no bias that a trend could be mistaken for."""
@@ -114,6 +114,23 @@ def outlook(evaluations: Sequence[Mapping[str, Any]]) -> Outlook:
             f" {-gain:.2g} ({-high:.2g} to {-low:.2g})."
         )
     return Outlook(sentence, found, seen, best, worth)
+
+
+def no_gain(evaluations: Sequence[Mapping[str, Any]]) -> Finding | None:
+    """The finding that half of a training brought nothing better, and nothing better is to be expected.
+
+    Args:
+        evaluations: lines of the run's metrics, oldest first.
+    """
+    now = outlook(evaluations)
+    if now.best is None or 2 * now.best > now.images or now.worth_it:
+        return None
+    return Finding(
+        "no-gain",
+        "note",
+        f"no better {KINDS[WATCHED].label} since {now.best:,} of {now.images:,} images. {now.sentence}",
+        "stop here and take the best snapshot; more images, or a recipe for few images, may go further",
+    )
 
 
 def is_exhausted(evaluations: Sequence[Mapping[str, Any]], patience: int) -> str | None:

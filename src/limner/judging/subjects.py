@@ -244,8 +244,9 @@ def copies(found: dict[str, Any]) -> str:
     if "p_value" not in found:
         return f"{found['verdict']} ({found.get('reason', '')})"
     p_value = found["p_value"]
-    chance = "" if p_value is None or p_value != p_value else f" (p = {p_value:.2g})"
-    return f"{found['verdict']}{chance}"
+    chance = "" if p_value is None or p_value != p_value else f", p = {p_value:.2g}"
+    counts = f"{found.get('generated', 0):,} generated, {found.get('train', 0):,} real"
+    return f"{found['verdict']}{chance} ({counts})"
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

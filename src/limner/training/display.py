@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
+from limner.progress import duration
 from limner.training.loop import Continue, Loop, Signal
-from limner.training.outcome import duration
 
 PLAIN_SECONDS = 15.0
 """Between two lines, where nothing can be drawn over."""

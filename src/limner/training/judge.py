@@ -12,7 +12,7 @@ import torch
 from limner import rundir
 from limner.judging.evaluate import Judge
 from limner.judging.health import figure, is_falling, is_good, watch_evaluations
-from limner.judging.outlook import WATCHED, is_exhausted
+from limner.judging.outlook import WATCHED, is_exhausted, no_gain
 from limner.noise import sample_latents
 from limner.rundir import RunDir
 from limner.training.callbacks import Checkpoint, sampled
@@ -79,7 +79,8 @@ class Examine:
         line |= {"best": best, "took": round(time.perf_counter() - began, 3)}
         self.lines.append(line)
         self.run.append(rundir.METRICS, line)
-        signal = self.guard.told(loop, watch_evaluations(self.lines))
+        stalled = no_gain(self.lines)
+        signal = self.guard.told(loop, [*watch_evaluations(self.lines), *([stalled] if stalled else [])])
         if isinstance(signal, Rollback | Stop):
             return signal
         self.checkpoint.ask(healthy=is_good(self.lines), best=best)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from limner.progress import duration
 from limner.rundir import RunDir
 
 
@@ -68,15 +69,3 @@ class Outcome:
         if self.ended == "done":
             lines.append(f"      limner resume {path} --epochs {max(2, round(2 * self.epochs)):d}   (train for longer)")
         return "\n".join(lines)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 8.4 s, 3 min 20 s, 2 h 5 min, 3 days 4 h."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 48 * 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} days {whole % 86400 // 3600} h"

@@ -13,10 +13,10 @@ import torch
 
 from limner.data import prepare
 from limner.device import choose_device
+from limner.progress import duration
 from limner.recipe import DEFAULT, Recipe
 from limner.training import display as displays
 from limner.training.loop import Loop
-from limner.training.outcome import duration
 from limner.training.train import assemble, resolved
 
 SECONDS = 3.0

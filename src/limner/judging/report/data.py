@@ -11,7 +11,6 @@ from limner.judging.report.series import thinned
 from limner.judging.report.words import (
     computed_from,
     counted,
-    duration,
     figure_of,
     figure_words,
     mapping,
@@ -20,6 +19,7 @@ from limner.judging.report.words import (
     text,
     whole_number,
 )
+from limner.progress import duration
 
 Fact = tuple[str, str]
 METRIC_ROWS, LOG_ROWS, SKIPPED_ROWS, CLASS_BARS = 40, 12, 20, 80

@@ -162,18 +162,6 @@ def computed_from(figure: Figure, what: str = "generated") -> str:
     return ", ".join(parts) or "number not recorded"
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 8.4 s, 3 min 20 s, 2 h 5 min, 3 days 4 h."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 48 * 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} days {whole % 86400 // 3600} h"
-
-
 def compact(number: float) -> str:
     """A count on an axis: 800, 12.8k, 1.5M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
