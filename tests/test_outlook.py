@@ -17,26 +17,35 @@ def history(values: dict[int, float]) -> list[dict[str, object]]:
     ]
 
 
-def test_a_straight_line_over_the_logarithm_is_continued():
-    falling = {images: 1.0 - 0.1 * math.log2(images / 1000) for images in (1000, 2000, 4000, 6000, 8000, 16000)}
-    found = outlook(history(falling))
-    assert found.gain is not None and found.gain.value == pytest.approx(0.1, abs=1e-9)
-    assert (found.gain.low, found.gain.high) == pytest.approx((0.1, 0.1), abs=1e-9)
+def test_a_power_of_the_images_is_continued():
+    falling = {images: 40.0 * images**-0.5 for images in (4000, 5000, 8000, 12000, 16000)}
+    found = outlook(history({0: 9.0, 1000: 5.0, **falling}))
+    gain = 40.0 * (16000**-0.5 - 32000**-0.5)
+    assert found.gain is not None and found.gain.value == pytest.approx(gain, rel=1e-9)
+    assert (found.gain.low, found.gain.high) == pytest.approx((gain, gain), rel=1e-6)
     assert (found.images, found.best, found.worth_it) == (16000, 16000, True)
     assert (found.gain.real, found.gain.generated) == (500, 1000)
     assert "another 16,000 images is expected to lower the kernel distance" in found.sentence
+    assert found.gain.value < falling[16000], "a distance does not fall below 0"
+
+
+def test_distances_about_0_are_continued_as_a_line():
+    falling = {images: 0.3 - 0.1 * math.log2(images / 1000) for images in (4000, 6000, 8000, 12000, 16000)}
+    found = outlook(history(falling))
+    assert found.gain is not None and found.gain.value == pytest.approx(0.1, abs=1e-9)
 
 
 def test_the_interval_of_the_slope_is_students():
-    """Four points by hand: x = ln(4, 5, 6, 8) thousand, y with residuals that leave two degrees of freedom."""
-    images, y = [4000, 5000, 6000, 8000], np.array([1.0, 0.8, 0.9, 0.6])
-    x = np.log(images)
+    """Four points by hand, with residuals that leave two degrees of freedom: t is 4.303."""
+    images, values = [4000, 5000, 6000, 8000], np.array([1.0, 0.8, 0.9, 0.6])
+    x, y = np.log(images), np.log(values)
     slope, offset = np.polyfit(x, y, 1)
     error = math.sqrt(((y - slope * x - offset) ** 2).sum() / 2 / ((x - x.mean()) ** 2).sum())
-    found = outlook(history(dict(zip(images, y.tolist(), strict=True))))
+    found = outlook(history(dict(zip(images, values.tolist(), strict=True))))
+    level = math.exp(slope * x[-1] + offset)
     assert found.gain is not None and found.gain.low is not None and found.gain.high is not None
-    assert found.gain.value == pytest.approx(-slope * math.log(2), rel=1e-9)
-    assert found.gain.high - found.gain.low == pytest.approx(2 * 4.303 * error * math.log(2), rel=1e-9)
+    for got, steepness in ((found.gain.value, 0.0), (found.gain.low, 4.303), (found.gain.high, -4.303)):
+        assert got == pytest.approx(level * (1 - 2 ** (slope + steepness * error)), rel=1e-9)
 
 
 def test_few_evaluations_promise_nothing():

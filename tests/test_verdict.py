@@ -30,8 +30,8 @@ def remark(found: Verdict, topic: str) -> str:
 
 
 def test_a_perfect_generator_is_called_one() -> None:
-    # Real images in place of generated ones: precision and coverage are the yardstick's, and the kernel distances meet.
-    found = judged(figures(kernel_distance=0.001, precision=0.92, coverage=0.94, diversity=1.0))
+    # Real images in place of generated ones: precision and recall are the yardstick's, and the kernel distances meet.
+    found = judged(figures(kernel_distance=0.001, precision=0.92, recall=0.9, diversity=1.0))
     assert (
         found.headline == "Not to be told from real images by these figures, as varied as they are; no sign of copying."
     )
@@ -44,8 +44,8 @@ def test_a_perfect_generator_is_called_one() -> None:
     [
         (0.75, "Close to the real images"),  # 0.75 / 0.93 = 0.81
         (0.69, "Some way from the real images"),  # 0.74
-        (0.38, "Some way from the real images"),  # 0.41
-        (0.36, "Far from the real images"),  # 0.39
+        (0.19, "Some way from the real images"),  # 0.204
+        (0.18, "Far from the real images"),  # 0.194
     ],
 )
 def test_quality_is_relative_to_real_images(precision: float, words: str) -> None:
@@ -53,7 +53,7 @@ def test_quality_is_relative_to_real_images(precision: float, words: str) -> Non
 
 
 def test_a_low_kernel_distance_does_not_make_poor_precision_good() -> None:
-    found = judged(figures(kernel_distance=0.0001, precision=0.3))
+    found = judged(figures(kernel_distance=0.0001, precision=0.1))
     assert found.headline.startswith("Far from the real images")
     assert found.tone == "bad"
 
@@ -61,11 +61,11 @@ def test_a_low_kernel_distance_does_not_make_poor_precision_good() -> None:
 @pytest.mark.parametrize(
     ("values", "words", "tone"),
     [
-        ({"diversity": 0.9, "coverage": 0.85}, "as varied as they are", "good"),
-        ({"diversity": 0.6, "coverage": 0.85}, "less varied than they are", "mixed"),
-        ({"diversity": 0.9, "coverage": 0.5}, "less varied than they are", "mixed"),
-        ({"diversity": 0.05, "coverage": 0.85}, "far less varied than they are", "bad"),
-        ({"diversity": 1.5, "coverage": 0.9}, "more different from one another than real images are", "mixed"),
+        ({"diversity": 0.9, "recall": 0.85}, "as varied as they are", "good"),
+        ({"diversity": 0.6, "recall": 0.85}, "less varied than they are", "mixed"),
+        ({"diversity": 0.9, "recall": 0.5}, "less varied than they are", "mixed"),
+        ({"diversity": 0.05, "recall": 0.85}, "far less varied than they are", "bad"),
+        ({"diversity": 1.5, "recall": 0.9}, "more different from one another than real images are", "mixed"),
     ],
 )
 def test_variety_is_the_least_that_its_figures_say(values: dict[str, float], words: str, tone: str) -> None:
@@ -74,13 +74,17 @@ def test_variety_is_the_least_that_its_figures_say(values: dict[str, float], wor
     assert found.tone == tone
 
 
-def test_coverage_is_held_against_real_images_only_at_like_counts() -> None:
-    mine = {"coverage": figure_of(figure(0.6, 0.02, real=900, generated=1000))}
-    few = {"coverage": figure_of(figure(0.65, 0.05, real=900, generated=100))}
-    many = {"coverage": figure_of(figure(0.65, 0.05, real=900, generated=900))}
-    # A hundred held-out images reach fewer neighbourhoods than a thousand generated ones can: no yardstick for them.
+def test_recall_is_held_against_real_images_only_at_like_counts() -> None:
+    mine = {"recall": figure_of(figure(0.6, 0.02, real=900, generated=1000))}
+    few = {"recall": figure_of(figure(0.65, 0.05, real=900, generated=100))}
+    many = {"recall": figure_of(figure(0.65, 0.05, real=900, generated=900))}
+    # Nine real images for each held-out one are harder to reach than one: no yardstick for samples.
     assert variety_level(mine, few) == "middle"  # 0.6 as it stands
     assert variety_level(mine, many) == "high"  # 0.6 / 0.65 = 0.92
+
+
+def test_coverage_says_nothing_of_variety() -> None:
+    assert variety_level({"coverage": figure_of(figure(0.1, 0.02))}, {}) is None
 
 
 def test_what_was_not_measured_has_no_level() -> None:
@@ -98,7 +102,7 @@ def test_every_number_has_its_interval_and_its_counts() -> None:
         " 100 real images held out is 0.0004 (\N{MINUS SIGN}0.0006 to 0.0014)."
     )
     assert "0.910 (0.873 to 0.947) times as diverse" in remark(found, "Variety")
-    assert "78 % (75 to 81 %) of the real images have a sample near them (1,000 generated, 900 real)" in remark(
+    assert "55 % (53 to 57 %) of the real images lie among the samples (1,000 generated, 900 real)." in remark(
         found, "Variety"
     )
 
@@ -120,7 +124,7 @@ def test_without_a_yardstick_it_says_so() -> None:
     ],
 )
 def test_copying(said: str, headline: str, words: str, tone: str) -> None:
-    found = judged(figures(precision=0.9, coverage=0.9), copies=copying(said, 0.05))
+    found = judged(figures(precision=0.9, recall=0.9), copies=copying(said, 0.05))
     assert found.headline.endswith("; " + headline)
     assert words in remark(found, "Copying")
     assert found.tone == tone
@@ -153,7 +157,7 @@ def test_the_best_snapshot_is_named() -> None:
 
 def test_problems_are_counted_and_told() -> None:
     events = [{"event": "rollback"}, {"event": "collapse"}, {"event": "collapse"}, {"event": "started"}]
-    found = judged(figures(precision=0.9, coverage=0.9), events=events)
+    found = judged(figures(precision=0.9, recall=0.9), events=events)
     assert "a return to an earlier state and samples that became alike (2 times)" in remark(found, "Problems")
     assert found.tone == "mixed"
     assert remark(judged(), "Problems").startswith("None was seen")

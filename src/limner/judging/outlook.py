@@ -56,9 +56,9 @@ class Outlook:
 def outlook(evaluations: Sequence[Mapping[str, Any]]) -> Outlook:
     """What the trend of the kernel distance promises.
 
-    Learning curves of generators are near to straight lines over the logarithm of the images seen, so a line is fitted
-    (least squares) to the evaluations since a quarter of the images seen, and continued until twice as many. The interval
-    is that of the line's slope.
+    Distances of generators fall about as a power of the images seen, so a line is fitted (least squares) to their logarithms,
+    over the evaluations since a quarter of the images seen, and continued until twice as many. The interval is that of the
+    line's slope. Where a distance is 0 or less, which an unbiased one may be, the line is fitted to the distances themselves.
 
     Args:
         evaluations: lines of the run's metrics, oldest first.
@@ -81,16 +81,23 @@ def outlook(evaluations: Sequence[Mapping[str, Any]]) -> Outlook:
             best,
             True,
         )
+    values = np.array([value for _, value in recent])
+    falls_as_power = bool(values.min() > 0)
     x = np.log([images for images, _ in recent])
-    y = np.array([value for _, value in recent])
-    x = x - x.mean()
+    y = np.log(values) if falls_as_power else values
+    middle, x = float(x.mean()), x - x.mean()
     slope = float(x @ y / (x @ x))
     residual = y - y.mean() - slope * x
     freedom = len(recent) - 2
     error = math.sqrt(float(residual @ residual) / freedom / float(x @ x))
     reach = (_T_975[freedom - 1] if freedom <= len(_T_975) else 1.96 + 2.5 / freedom) * error
-    gain, low, high = (-math.log(2) * value for value in (slope, slope + reach, slope - reach))
-    level = float(np.mean(y[-2:]))
+    fitted = float(y.mean()) + slope * (math.log(seen) - middle)
+    level = math.exp(fitted) if falls_as_power else fitted
+
+    def fall(steepness: float) -> float:
+        return level * -math.expm1(math.log(2) * steepness) if falls_as_power else -math.log(2) * steepness
+
+    gain, low, high = fall(slope), fall(slope + reach), fall(slope - reach)
     line = recent[-1]
     counted = next(item["figures"][WATCHED] for item in reversed(evaluations) if item.get("images") == line[0])
     found = Figure(gain, low, high, int(counted.get("real", 0)), int(counted.get("generated", 0)))

@@ -23,7 +23,7 @@ from limner.judging.report.words import (
 Line = Mapping[str, Any]
 Tone = Literal["good", "mixed", "bad", "unknown"]
 
-CLOSE, APART = 0.75, 0.4
+CLOSE, APART = 0.75, 0.2
 """Samples are close to real images when they lie among them at least this share as often as other real images do, some
 way off down to the second, and far below. A rule of thumb for words; the figures beside the words are what was measured."""
 VARIED, POOR = 0.8, 0.4
@@ -148,15 +148,18 @@ def quality_level(figures: Mapping[str, Figure], yardstick: Mapping[str, Figure]
 
 
 def variety_level(figures: Mapping[str, Figure], yardstick: Mapping[str, Figure]) -> Level | None:
-    """How much of the real images' variety there is: the least that diversity and coverage say."""
+    """How much of the real images' variety there is: the least that diversity and recall say.
+
+    Coverage is left out: it also falls when samples lie beside the real images rather than among them, which is quality.
+    """
     shares = []
-    diversity, coverage = figures.get("diversity"), figures.get("coverage")
+    diversity, recall = figures.get("diversity"), figures.get("recall")
     if diversity is not None:
         shares.append(diversity.value)
-    if coverage is not None:
-        best = yardstick.get("coverage")
-        fair = best is not None and comparable("coverage", coverage, best)
-        shares.append(coverage.value / max(best.value, 1e-9) if best is not None and fair else coverage.value)
+    if recall is not None:
+        best = yardstick.get("recall")
+        fair = best is not None and comparable("recall", recall, best)
+        shares.append(recall.value / max(best.value, 1e-9) if best is not None and fair else recall.value)
     if not shares:
         return None
     share = min(shares)
@@ -196,25 +199,19 @@ def _quality_words(figures: Mapping[str, Figure], yardstick: Mapping[str, Figure
 
 def _variety_words(figures: Mapping[str, Figure], yardstick: Mapping[str, Figure]) -> str:
     said = []
-    diversity, coverage, recall = (figures.get(name) for name in ("diversity", "coverage", "recall"))
+    diversity, recall = (figures.get(name) for name in ("diversity", "recall"))
     if diversity is not None:
         said.append(
             f"The samples are {figure_words('diversity', diversity)} times as diverse as the real images"
             f" ({computed_from(diversity)})."
         )
-    if coverage is not None:
-        said.append(
-            sentence(
-                f"{figure_words('coverage', coverage)} of the real images have a sample near them ({computed_from(coverage)})"
-            )
-        )
-    elif recall is not None:
-        said.append(
-            sentence(
-                f"{figure_words('recall', recall)} of the real images lie among the samples ({computed_from(recall)})"
-            )
-        )
-    return " ".join(said) or "Neither diversity nor coverage was measured."
+    if recall is not None:
+        real = yardstick.get("recall")
+        fair = real is not None and comparable("recall", recall, real)
+        than = f"; of those held out, {figure_words('recall', real)} do" if real is not None and fair else ""
+        reached = f"{figure_words('recall', recall)} of the real images lie among the samples"
+        said.append(sentence(f"{reached} ({computed_from(recall)}){than}"))
+    return " ".join(said) or "Neither diversity nor recall was measured."
 
 
 def _copying_verdict(found: Line) -> str | None:
