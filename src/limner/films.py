@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from limner import imaging, progress, rundir
+from limner.durable import atomic_write
 from limner.errors import InputError, LimnerError
 from limner.generator import BATCH, TrainedGenerator, check_seeds, slerp
 from limner.rundir import RunDir
@@ -261,7 +262,7 @@ def write(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        rundir.atomic_write(path, content)
+        atomic_write(path, content)
     except OSError as error:
         raise InputError(f"--out {path}: cannot be written ({error.strerror or error})") from None
     except LimnerError as error:

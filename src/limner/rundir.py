@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from limner.durable import TEMPORARY, atomic_write, sync_directory
 from limner.errors import InputError, LimnerError
 from limner.recipe import Recipe
 
@@ -41,39 +42,7 @@ STATE = "state.json"
 
 LOCK = "lock"
 
-_TEMPORARY = ".tmp-"
-_REPLACED = f"{_TEMPORARY}replaced-"
-
-
-def atomic_write(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all, and is on the disk when this returns.
-
-    Raises:
-        LimnerError: it cannot be written; what was there before is still there.
-    """
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_directory(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise LimnerError(f"{path}: cannot be written ({error.strerror or error})") from error
-
-
-def _sync_directory(path: Path) -> None:
-    """Make renames inside a directory durable (a no-op where directories cannot be opened)."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+_REPLACED = f"{TEMPORARY}replaced-"
 
 
 def image_number(images: int) -> str:
@@ -98,7 +67,7 @@ class RunDir:
             made = [path for path in (runs, *runs.parents) if not path.exists()]
         except OSError as error:
             raise InputError(f"--runs {runs}: cannot be written ({error.strerror or error})") from None
-        probe = cls.create(runs, name, f"{_TEMPORARY}{os.getpid()}")
+        probe = cls.create(runs, name, f"{TEMPORARY}{os.getpid()}")
         shutil.rmtree(probe.path)
         for path in made:
             with suppress(OSError):  # another training may have moved in already
@@ -352,7 +321,7 @@ class RunDir:
         directory = self.path / where
         final = directory / name
         # Names of this process's own: another one may evaluate while this one trains.
-        temporary = directory / f"{_TEMPORARY}{os.getpid()}-{name}"
+        temporary = directory / f"{TEMPORARY}{os.getpid()}-{name}"
         replaced = directory / f"{_REPLACED}{name}"
         try:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -366,7 +335,7 @@ class RunDir:
                 shutil.rmtree(replaced, ignore_errors=True)
                 final.rename(replaced)
             temporary.rename(final)
-            _sync_directory(directory)
+            sync_directory(directory)
         except OSError as error:
             if replaced.exists() and not final.exists():
                 with suppress(OSError):
@@ -389,7 +358,7 @@ class RunDir:
                     with suppress(OSError):
                         replaced.rename(final)
         for directory in (self.path, self.path / SAMPLES, self.path / CHECKPOINTS, self.path / EVALUATION):
-            for left in directory.glob(f"{_TEMPORARY}*"):
+            for left in directory.glob(f"{TEMPORARY}*"):
                 if left.is_dir():
                     shutil.rmtree(left, ignore_errors=True)
                 else:

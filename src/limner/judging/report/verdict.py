@@ -208,7 +208,11 @@ def _variety_words(figures: Mapping[str, Figure], yardstick: Mapping[str, Figure
     if recall is not None:
         real = yardstick.get("recall")
         fair = real is not None and comparable("recall", recall, real)
-        than = f"; of those held out, {figure_words('recall', real)} do" if real is not None and fair else ""
+        than = (
+            f"; {figure_words('recall', real)} lie among {real.generated:,} real images held out"
+            if real is not None and fair
+            else ""
+        )
         reached = f"{figure_words('recall', recall)} of the real images lie among the samples"
         said.append(sentence(f"{reached} ({computed_from(recall)}){than}"))
     return " ".join(said) or "Neither diversity nor recall was measured."
