@@ -79,8 +79,10 @@ class Examine:
         line |= {"best": best, "took": round(time.perf_counter() - began, 3)}
         self.lines.append(line)
         self.run.append(rundir.METRICS, line)
-        stalled = no_gain(self.lines)
-        signal = self.guard.told(loop, [*watch_evaluations(self.lines), *([stalled] if stalled else [])])
+        findings = watch_evaluations(self.lines)
+        if not findings and (stalled := no_gain(self.lines)):  # what is ill gains nothing either, which need not be said
+            findings = [stalled]
+        signal = self.guard.told(loop, findings)
         if isinstance(signal, Rollback | Stop):
             return signal
         self.checkpoint.ask(healthy=is_good(self.lines), best=best)
