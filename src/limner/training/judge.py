@@ -80,7 +80,9 @@ class Examine:
         self.lines.append(line)
         self.run.append(rundir.METRICS, line)
         findings = watch_evaluations(self.lines)
-        if not findings and (stalled := no_gain(self.lines)):  # what is ill gains nothing either, which need not be said
+        if not findings and (
+            stalled := no_gain(self.lines)
+        ):  # what is ill gains nothing either, which need not be said
             findings = [stalled]
         signal = self.guard.told(loop, findings)
         if isinstance(signal, Rollback | Stop):
