@@ -29,8 +29,8 @@ YARDSTICK = 8
 """Held-out images that are needed to say how near real images come to one another."""
 ALIKE = 16
 """Near-copies of one training image that copies are looked for among."""
-DIFFERENT = 8
-"""Samples that differ, without which nothing is said of copies."""
+DIFFERENT, WITNESSES = 8, 64
+"""Samples that differ, of so many, without which nothing is said of copies."""
 SHEET = 36
 PAIR_SIDE = 128
 
@@ -120,7 +120,8 @@ class Judge:
         reference, train = self.reference, self.reference.train
         if reference.fresh_crops:
             return {"verdict": "not tested", "reason": "training cuts a fresh piece each time, so none is seen twice"}
-        if len(pixels) and len(np.unique(near_copy_groups(pixels))) < DIFFERENT:
+        # Of the first few alone: among many that are all alike, every pair is a candidate.
+        if len(pixels) and len(np.unique(near_copy_groups(pixels[:WITNESSES]))) < DIFFERENT:
             # One picture over and over is one witness, not a thousand.
             return {"verdict": TOO_FEW, "reason": "the samples are nearly all alike"}
         few = thinned(train.groups, ALIKE)
