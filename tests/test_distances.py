@@ -6,7 +6,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy import linalg, stats
+from torchmetrics.image import fid as image_fid
+from torchmetrics.image import kid as image_kid
 
 from limner.judging import distances
 from limner.judging.distances import (
@@ -67,8 +70,6 @@ def test_frechet_is_scipys():
 
 
 def test_frechet_is_torchmetrics():
-    image_fid = pytest.importorskip("torchmetrics.image.fid")
-    torch = pytest.importorskip("torch")
     real, generated = normal(3, 400, 12), normal(4, 250, 12) * 1.3 + 0.2
     sides = [(torch.tensor(side.mean(0)), torch.tensor(np.cov(side, rowvar=False))) for side in (real, generated)]
     # The formula that its FrechetInceptionDistance ends in; the class itself only takes images.
@@ -135,8 +136,6 @@ def test_kernel_distance_is_the_double_loop():
 
 
 def test_kernel_distance_is_torchmetrics():
-    image_kid = pytest.importorskip("torchmetrics.image.kid")
-    torch = pytest.importorskip("torch")
     real, generated = normal(12, 60, 8), normal(13, 60, 8) + 0.4  # its estimator takes equal counts only
     expected = float(image_kid.poly_mmd(torch.tensor(real), torch.tensor(generated)))
     assert kernel_distance(real, generated).value == pytest.approx(expected, rel=1e-9)

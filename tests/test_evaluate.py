@@ -17,7 +17,7 @@ from limner.judging.evaluate import Judge, thinned
 from limner.judging.features import open_extractor
 from limner.judging.figures import KINDS, Figure
 from limner.judging.reference import reference
-from limner.judging.subjects import Bench, table
+from limner.judging.subjects import Bench, Evaluation, class_table, table
 from limner.recipe import Image as ImageSettings
 from limner.recipe import Recipe
 from limner.training.display import Quiet
@@ -200,6 +200,9 @@ def test_classes_have_figures_of_their_own(tmp_path: Path):
     assert classes["discs"]["share"]["value"] == 1.0 and classes["bars"]["share"]["value"] == 0.0
     assert classes["discs"]["coverage"]["value"] > 0.8 and classes["bars"]["coverage"]["value"] == 0.0
     assert classes["bars"]["real_share"]["value"] == pytest.approx(0.5)
+    shown = class_table(Evaluation("x", None, {"classes": classes})).splitlines()
+    assert len(shown) == 3 and shown[1].split()[0] == "bars" and shown[1].split()[-1] == "60"
+    assert class_table(Evaluation("x", None, {"classes": {}})) == ""
 
 
 def test_a_figure_keeps_its_meaning_in_json():

@@ -77,7 +77,7 @@ def evaluate(
     from limner.device import choose_device
     from limner.judging.features import open_extractor
     from limner.judging.features.inception import fetch_inception
-    from limner.judging.subjects import Bench, table
+    from limner.judging.subjects import Bench, class_table, table
 
     if download:
         fetch_inception()
@@ -94,6 +94,9 @@ def evaluate(
         for note in item.notes:
             print(f"note: {note}")
     print(table(found))
+    for item in found:
+        if classes := class_table(item):
+            print(f"\n{item.name}\n{classes}")
     for item in found:
         outlook = item.record.get("outlook")
         if outlook:

@@ -1,4 +1,4 @@
-"""How far a piece of work is, for whoever sits at a terminal; logs and pipes are left alone."""
+"""How far a piece of work is, for whoever sits at a terminal (logs and pipes are left alone), and durations in words."""
 
 from __future__ import annotations
 

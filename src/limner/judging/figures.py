@@ -107,3 +107,27 @@ KINDS: Mapping[str, Kind] = {
     ),
 }
 """Every figure that Limner computes, in the order in which tables show them."""
+
+BY_COUNT = ("frechet_distance", "recall", "coverage", "sliced_wasserstein")
+"""Figures whose expected value changes with the number of images."""
+BY_RATIO = ("recall", "coverage")
+"""Of these, the figures that only ask how many real images there are for each generated one."""
+LIKE_COUNTS = 1.5
+"""Numbers of images within this ratio are alike enough for those."""
+
+
+def comparable(name: str, figure: Figure, real: Figure) -> bool:
+    """Whether a figure may be held against that of real images: some depend on how many images there are on either side.
+
+    Held-out images stand where generated ones do, and are often far fewer. Recall and coverage depend on how many there are of
+    one side for each of the other, the Frechet and the Wasserstein distance on how many there are.
+    """
+    if name not in BY_COUNT:
+        return True
+    if min(figure.real, figure.generated, real.real, real.generated) < 1:
+        return False
+    if name in BY_RATIO:
+        ratio = (figure.real / figure.generated) / (real.real / real.generated)
+        return 1 / LIKE_COUNTS <= ratio <= LIKE_COUNTS
+    pairs = ((figure.real, real.real), (figure.generated, real.generated))
+    return all(max(pair) <= LIKE_COUNTS * min(pair) for pair in pairs)

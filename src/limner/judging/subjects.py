@@ -18,10 +18,9 @@ from limner.errors import InputError
 from limner.generator import TrainedGenerator, load
 from limner.judging.evaluate import REAL, Judge, Pixels, is_of, save_evaluation
 from limner.judging.features import Extractor
-from limner.judging.figures import KINDS, Figure
+from limner.judging.figures import KINDS, Figure, comparable
 from limner.judging.outlook import outlook
 from limner.judging.reference import reference
-from limner.judging.report.words import comparable
 from limner.recipe import Image, Recipe
 from limner.rundir import RunDir
 
@@ -226,6 +225,17 @@ def table(evaluations: list[Evaluation]) -> str:
                 cells[place] = "other counts"
         columns.append([head, "-", *cells, ""])
     return "\n".join(_aligned([list(row) for row in zip(*columns, strict=True)]))
+
+
+def class_table(found: Evaluation) -> str:
+    """For a collection with classes: what share of the samples each has, and how much of it they reach; else nothing."""
+    rows = [["class", "share of samples", "share of real", "recall", "coverage", "samples", "real"]]
+    for name, values in (found.record.get("classes") or {}).items():
+        figures = {kind: Figure.from_values(value) for kind, value in values.items()}
+        share = figures["share"]
+        cells = [str(figures[kind]) for kind in ("share", "real_share", "recall", "coverage")]
+        rows.append([name, *cells, f"{share.generated:,}", f"{share.real:,}"])
+    return "\n".join(_aligned(rows)) if len(rows) > 1 else ""
 
 
 _COUNTED = ("computed from generated images", "computed from real images")

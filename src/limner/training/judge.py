@@ -19,8 +19,9 @@ from limner.training.callbacks import Checkpoint, sampled
 from limner.training.guard import Guard
 from limner.training.loop import Continue, Loop, Rollback, Signal, Stop
 
-MARGIN = 0.8
-"""What is meant to cost a twentieth of the time is planned for a little less: it also writes checkpoints."""
+MARGIN = 0.65
+"""What is meant to cost a twentieth of the time is planned for less: later evaluations also look for copies, which an untrained
+generator has none of, and write checkpoints."""
 EVALUATIONS = 100
 """In a training of known length, at most about so many."""
 LEAST_SAMPLES = 128
@@ -80,9 +81,8 @@ class Examine:
         self.lines.append(line)
         self.run.append(rundir.METRICS, line)
         findings = watch_evaluations(self.lines)
-        if not findings and (
-            stalled := no_gain(self.lines)
-        ):  # what is ill gains nothing either, which need not be said
+        stalled = no_gain(self.lines)
+        if stalled is not None and not findings:  # what is ill gains nothing either, which need not be said
             findings = [stalled]
         signal = self.guard.told(loop, findings)
         if isinstance(signal, Rollback | Stop):

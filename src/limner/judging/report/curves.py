@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from limner.judging.figures import KINDS
+from limner.judging.figures import KINDS, comparable
 from limner.judging.report.charts import Chart, Mark, Reference, chart
 from limner.judging.report.read import Contents
 from limner.judging.report.series import evaluated, logged
-from limner.judging.report.words import comparable, computed_from, figure_of, figure_words, mapping
+from limner.judging.report.words import computed_from, figure_of, figure_words, mapping
 
 FIGURE_CHARTS: tuple[tuple[str, str, tuple[str, ...], tuple[float, float] | None, bool], ...] = (
     ("kernel", "Kernel distance", ("kernel_distance",), (0.0, 0.0), True),

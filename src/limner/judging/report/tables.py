@@ -8,12 +8,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from limner.judging.figures import KINDS, Figure
+from limner.judging.figures import KINDS, Figure, comparable
 from limner.judging.report.charts import Mark
 from limner.judging.report.pictures import Picture, embedded
 from limner.judging.report.read import Contents, Line
 from limner.judging.report.words import (
-    comparable,
     computed_from,
     figure_of,
     figure_parts,

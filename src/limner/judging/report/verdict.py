@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from limner.judging import outlook
-from limner.judging.figures import Figure
+from limner.judging.figures import Figure, comparable
 from limner.judging.report.words import (
-    comparable,
     computed_from,
     figure_of,
     figure_words,

@@ -13,12 +13,6 @@ LONGEST = 600
 SHARES = ("precision", "recall", "coverage", "share", "real_share", "copied_share")
 """Figures that are shares of images, which people read best in per cent."""
 
-BY_COUNT = ("frechet_distance", "recall", "coverage", "sliced_wasserstein")
-"""Figures whose expected value changes with the number of images."""
-BY_RATIO = ("recall", "coverage")
-"""Of these, the figures that only ask how many real images there are for each generated one."""
-LIKE_COUNTS = 1.5
-"""Numbers of images within this ratio are alike enough for those."""
 _GAP = "\N{NO-BREAK SPACE}"
 
 Line = Mapping[str, Any]
@@ -124,23 +118,6 @@ def _decimals(value: float, half: float) -> int | None:
 def _fixed(number: float, digits: int) -> str:
     shown = f"{number:.{digits}f}"
     return (shown.removeprefix("-") if float(shown) == 0 else shown).replace("-", "\N{MINUS SIGN}")
-
-
-def comparable(name: str, figure: Figure, real: Figure) -> bool:
-    """Whether a figure may be held against that of real images: some depend on how many images there are on either side.
-
-    Held-out images stand where generated ones do, and are often far fewer. Recall and coverage depend on how many there are of
-    one side for each of the other, the Frechet and the Wasserstein distance on how many there are.
-    """
-    if name not in BY_COUNT:
-        return True
-    if min(figure.real, figure.generated, real.real, real.generated) < 1:
-        return False
-    if name in BY_RATIO:
-        ratio = (figure.real / figure.generated) / (real.real / real.generated)
-        return 1 / LIKE_COUNTS <= ratio <= LIKE_COUNTS
-    pairs = ((figure.real, real.real), (figure.generated, real.generated))
-    return all(max(pair) <= LIKE_COUNTS * min(pair) for pair in pairs)
 
 
 def counted(number: int, one: str, many: str) -> str:
