@@ -31,7 +31,7 @@ from limner.data import prepare
 from limner.device import choose_device, choose_precision, environment
 from limner.doctor import product_rate
 from limner.recipe import Recipe
-from limner.training.train import assemble, resolved
+from limner.training.assembly import assemble, resolved
 
 PRODUCT = 2048
 GFLOP_PER_IMAGE = 2.24

@@ -9,25 +9,19 @@ import torch
 from torch import nn
 
 from limner import networks
-from limner.networks.layers import halvings, initialise
+from limner.errors import InputError
+from limner.networks.layers import initialise
+from limner.networks.resample import halvings
 from limner.recipe import Recipe
 from limner.tables import NETWORKS
+from networks_support import everything_said, nudged, recipe, without_gradient
 
 SIZES = [(8, 8), (28, 28), (64, 64), (33, 97), (96, 64), (9, 250), (1024, 8), (75, 50)]
 
 
-def recipe(family: str, **overrides: object) -> Recipe:
-    small = {"generator.width": 4, "discriminator.width": 4}
-    if family == "mlp":
-        small = {"generator.hidden": [12, 24], "discriminator.hidden": [24, 12]}
-    values = {"network.family": family, "network.latent": 16, "training.epochs": 1, **small, **overrides}
-    return Recipe.from_values(recipes_merged(values))
-
-
-def recipes_merged(values: dict[str, object]) -> dict[str, object]:
-    from limner.recipe import merged
-
-    return merged({}, values)
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -36,21 +30,21 @@ def recipes_merged(values: dict[str, object]) -> dict[str, object]:
 def test_shapes_ranges_and_gradients(family: str, size: tuple[int, int], channels: int):
     width, height = size
     generator, discriminator = networks.build(recipe(family), width=width, height=height, channels=channels)
-    images = generator(torch.randn(3, 16))
+    images = nudged(generator)(torch.randn(3, 16))
     assert images.shape == (3, channels, height, width)
     assert -1 <= images.min() < images.max() <= 1
-    logits = discriminator(images)
+    logits = nudged(discriminator)(images)
     assert logits.shape == (3,)
-    logits.square().sum().backward()
-    for name, parameter in [*generator.named_parameters(), *discriminator.named_parameters()]:
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+    everything_said(discriminator, images).backward()
+    assert without_gradient(generator, discriminator) == []
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-def test_every_pixel_is_drawn_and_seen(size: tuple[int, int]):
+@pytest.mark.parametrize("family", [family for family in NETWORKS if family != "mlp"])
+def test_every_pixel_is_drawn_and_seen(family: str, size: tuple[int, int]):
     """No row or column is left to padding alone, whatever the remainder of the halvings."""
     width, height = size
-    generator, discriminator = networks.build(recipe("dcgan"), width=width, height=height, channels=1)
+    generator, discriminator = networks.build(recipe(family), width=width, height=height, channels=1)
     initialise(generator, 0.5)
     images = generator(torch.randn(8, 16))
     assert (images.std(0) > 1e-6).all()
@@ -58,6 +52,52 @@ def test_every_pixel_is_drawn_and_seen(size: tuple[int, int]):
     discriminator.eval()
     discriminator(seen + 0.1 * torch.randn(4, 1, height, width)).sum().backward()
     assert seen.grad is not None and (seen.grad != 0).all()
+
+
+@pytest.mark.parametrize("family", NETWORKS)
+def test_double_backward(family: str):
+    """A penalty on the gradient reaches every weight that the logit of a real image depends on through it."""
+    _, discriminator = networks.build(recipe(family), width=33, height=17, channels=3)
+    nudged(discriminator).double()
+    images = torch.randn(3, 3, 17, 33, dtype=torch.float64, requires_grad=True)
+    discriminator(images).sum().backward()
+    weights = {name: weight for name, weight in discriminator.named_parameters() if weight.dim() > 1}
+    weights = {name: weight for name, weight in weights.items() if weight.grad is not None}  # the logit depends on
+    assert len(weights) >= 3
+    discriminator.zero_grad()
+    (gradient,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
+    gradient.square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in weights.values())
+    name, weight = max(weights.items(), key=lambda item: item[1].numel())
+    place, step = (0,) * weight.dim(), 1e-5
+    losses = []
+    for sign in (-1, 1):
+        with torch.no_grad():
+            weight[place] += sign * step
+        (gradient,) = torch.autograd.grad(discriminator(images).sum(), images)
+        losses.append(gradient.square().sum().item())
+        with torch.no_grad():
+            weight[place] -= sign * step
+    assert weight.grad is not None
+    assert weight.grad[place].item() == pytest.approx((losses[1] - losses[0]) / (2 * step), rel=1e-4, abs=1e-7), name
+
+
+@pytest.mark.parametrize("family", NETWORKS)
+def test_lower_precision_and_channels_last(family: str):
+    pair = networks.build(recipe(family), width=33, height=17, channels=3)
+    generator, discriminator = (
+        networks.place(nudged(network), torch.device("cpu"), torch.float32).eval() for network in pair
+    )
+    z = torch.randn(3, 16)
+    with torch.no_grad():
+        exact = generator(z)
+        logits = discriminator(exact)
+        with torch.autocast("cpu", torch.bfloat16):
+            near = generator(z)
+            rough = discriminator(exact)
+    assert near.shape == exact.shape and rough.shape == logits.shape
+    assert 0 < (near.float() - exact).abs().max() < 0.1
+    assert (rough.float() - logits).abs().max() < 0.05 * max(1, logits.abs().max())
 
 
 @pytest.mark.parametrize("height", [8, 9, 15, 16, 31, 64, 250, 1023])
@@ -124,5 +164,12 @@ def test_dropout_acts_in_training_only():
 
 
 def test_classes_are_refused_by_families_without_them():
-    with pytest.raises(ValueError, match="no classes"):
+    conditioned = {"network.conditioning": "projection", "network.classes": ["a", "b"]}
+    plain = recipe("mlp")
+    network = plain.network.model_copy(update={"conditioning": "projection", "classes": ("a", "b")})
+    with pytest.raises(InputError, match="the mlp family cannot; it can do none"):
+        networks.build(plain.model_copy(update={"network": network}), width=16, height=16, channels=1, classes=2)
+    with pytest.raises(InputError, match="conditioning = none with 10 classes: set it to projection or acgan"):
         networks.build(recipe("dcgan"), width=16, height=16, channels=1, classes=10)
+    with pytest.raises(InputError, match=r"conditioning = projection without classes: name them in network\.classes"):
+        networks.build(recipe("dcgan", **conditioned), width=16, height=16, channels=1)

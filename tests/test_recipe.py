@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from limner import recipe as recipes
-from limner import recipe_text
 from limner.errors import InputError
 from limner.recipe import Recipe, RecipeError, merged, parse_setting
+from limner.recipe import text as recipe_text
 
 SHIPPED = recipes.names()
 
@@ -81,7 +81,7 @@ def test_all_errors_are_reported_at_once():
     assert "image.fit = 'krop': must be one of crop, pad, stretch, crops" in found
     assert "generator.lr = 'fast': must be a number from over 0 to 1" in found
     assert any(text.startswith("generator.learning_rate: unknown field; [generator] has width") for text in found)
-    assert "network.family = 'dcgn': must be one of dcgan, mlp; did you mean dcgan?" in found
+    assert "network.family = 'dcgn': must be one of dcgan, fewshot, r3gan, mapmaker, mlp; did you mean dcgan?" in found
     assert "trainings: unknown field; did you mean training?" in found
     assert "batch_size: unknown field; did you mean training.batch_size?" in found
     assert len(found) == 7

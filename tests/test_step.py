@@ -16,9 +16,10 @@ from limner.data import prepare
 from limner.device import autocast_for
 from limner.noise import Stream, derived_seed
 from limner.recipe import Recipe
+from limner.training.assembly import assemble, make_optimizer, resolved
 from limner.training.objectives import non_saturating
 from limner.training.step import Step
-from limner.training.train import assemble, make_optimizer, resolved
+from limner.training.turns import Batch
 
 STEPS = 20
 BATCH = 4
@@ -208,7 +209,9 @@ def test_the_generators_turn_leaves_the_discriminator_alone():
         autocast_for("float64", torch.device("cpu")),
     )
     before = copy.deepcopy(discriminator.state_dict())
-    step.update_generator(generator(torch.randn(BATCH, 100, dtype=torch.float64)))
+    z = torch.randn(BATCH, 100, dtype=torch.float64)
+    batch = Batch(torch.zeros(BATCH, 1, 28, 28, dtype=torch.float64), z)
+    step.update_generator([batch], [generator(z)], 0)
     assert all(torch.equal(before[key], value) for key, value in discriminator.state_dict().items())
     assert all(parameter.grad is None for parameter in discriminator.parameters())
     assert all(parameter.requires_grad for parameter in discriminator.parameters())
@@ -226,9 +229,14 @@ def test_the_discriminators_turn_leaves_the_generator_alone():
         autocast_for("float64", torch.device("cpu")),
     )
     real = torch.rand(BATCH, 1, 28, 28, dtype=torch.float64)
-    loss, real_logits, fake_logits = step.update_discriminator(real, -real)
+    discriminator.eval()  # no dropout: the same logits again
+    with torch.no_grad():
+        real_logits, fake_logits = discriminator(real), discriminator(-real)
+    measures = step.update_discriminator([Batch(real, torch.zeros(BATCH, 100))], [-real], 0, 0)
     assert all(parameter.grad is None for parameter in generator.parameters())
-    assert loss.item() == pytest.approx(non_saturating().discriminator(real_logits, fake_logits).item(), abs=1e-12)
+    expected = non_saturating().discriminator(real_logits, fake_logits).item()
+    assert measures.discriminator_loss.item() == pytest.approx(expected, abs=1e-12)
+    assert measures.real_logit.item() == pytest.approx(real_logits.mean().item(), abs=1e-12)
 
 
 def test_bfloat16_stays_near_float32():
@@ -248,7 +256,7 @@ def test_bfloat16_stays_near_float32():
         data = torch.Generator().manual_seed(3)
         for _ in range(3):
             real = torch.rand(16, 1, 32, 32, generator=data) * 2 - 1
-            measures = step(real, torch.randn(16, 100, generator=data))
+            measures = step([Batch(real, torch.randn(16, 100, generator=data))])
         assert measures.discriminator_loss.dtype == torch.float32
         assert all(parameter.dtype == torch.float32 for parameter in generator.parameters())
         losses[precision] = float(measures.discriminator_loss)

@@ -22,13 +22,13 @@ from limner.errors import InputError
 from limner.progress import duration
 from limner.recipe import Ema, Recipe, Snapshots
 from limner.rundir import RunDir
+from limner.training.assembly import total_images
 from limner.training.callbacks import is_due
 from limner.training.display import Quiet
 from limner.training.ema import AveragedGenerator
 from limner.training.loop import Continue, Loop, Signal, Stop
 from limner.training.outcome import Outcome
 from limner.training.plan import plan
-from limner.training.train import total_images
 
 SMALL = {
     "generator.width": 4,

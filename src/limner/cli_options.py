@@ -41,6 +41,9 @@ PatienceOption = Annotated[
         metavar="IMAGES", help="Stop when so many images brought nothing better and nothing better is expected."
     ),
 ]
+LabelOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Only this class, of a generator that knows classes.")
+]
 AtOption = Annotated[str, typer.Option(metavar="newest|best|N", help="Which snapshot of a run.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 PrecisionOption = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float64.")]

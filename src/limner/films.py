@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,18 +13,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from jaxtyping import Int
 from PIL import Image
 
 from limner import imaging, progress, rundir
 from limner.durable import atomic_write
 from limner.errors import InputError, LimnerError
-from limner.generator import BATCH, TrainedGenerator, check_seeds, slerp
+from limner.generator import BATCH, TrainedGenerator, check_seeds, class_grid, slerp
 from limner.rundir import RunDir
 
 MOST_FRAMES = 160
 SHEET_MOST = 400
 GIF_MOST_BYTES = 2**30
 """Decoded, at three bytes a pixel: who shows a GIF keeps all of it, and so does who writes one."""
+NAME_MOST = 40
+"""Letters of a class's name that a file's name carries."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,15 @@ class Film:
 
 
 def latent_walk(
-    generator: TrainedGenerator, *, seed: int, keys: int, seconds: float, frames_per_second: int, tiles: int, side: int
+    generator: TrainedGenerator,
+    *,
+    seed: int,
+    keys: int,
+    seconds: float,
+    frames_per_second: int,
+    tiles: int,
+    side: int,
+    label: str | int | None = None,
 ) -> Film:
     """A seamless loop: every tile walks from seed to seed and back to its first, and shows each of them.
 
@@ -54,9 +66,11 @@ def latent_walk(
         frames_per_second: rate.
         tiles: pictures side by side in a frame.
         side: longer side of a frame in pixels, at least; small pictures are enlarged in whole multiples.
+        label: the class of all tiles. Without it each tile keeps one: the first tile that of its first seed, the next ones
+            the classes that follow.
 
     Raises:
-        InputError: there are fewer frames than seeds to visit, or no such seeds.
+        InputError: there are fewer frames than seeds to visit, no such seeds, or no such class.
     """
     if not 0 < seconds < float("inf"):
         raise InputError(f"--seconds {seconds}: must be a length in seconds")
@@ -67,12 +81,23 @@ def latent_walk(
             " seeds to visit; ask for fewer keys or a longer film"
         )
     check_seeds(seed, tiles * keys)
-    frames = _walk_frames(generator, seed, keys, count, tiles, side)
+    labels = None
+    if label is not None:
+        labels = np.full(tiles, generator.label(label))
+    elif generator.classes:
+        labels = generator.labels(range(seed, seed + tiles))
+    frames = _walk_frames(generator, seed, keys, count, tiles, side, labels)
     return Film(frames, [Fraction(1, frames_per_second)] * count)
 
 
 def _walk_frames(
-    generator: TrainedGenerator, seed: int, keys: int, count: int, tiles: int, side: int
+    generator: TrainedGenerator,
+    seed: int,
+    keys: int,
+    count: int,
+    tiles: int,
+    side: int,
+    labels: Int[np.ndarray, " tiles"] | None,
 ) -> Iterator[Image.Image]:
     """``count`` frames, dealt out over the arcs so that each begins on a key."""
     for arc in range(keys):
@@ -82,7 +107,7 @@ def _walk_frames(
         )
         for place in range(first, last):
             latents = slerp(start, end, np.asarray((place - first) / (last - first))).astype(np.float32)
-            sheet = imaging.grid(generator.draw(latents), gap=None if tiles > 1 else 0)
+            sheet = imaging.grid(generator.draw(latents, labels), gap=None if tiles > 1 else 0)
             yield imaging.enlarged(sheet, side)
 
 
@@ -214,31 +239,63 @@ def _check_gif(path: Path, size: tuple[int, int], count: int) -> None:
         )
 
 
-def draw_pictures(generator: TrainedGenerator, count: int, seed: int, directory: Path) -> Path:
+def draw_pictures(
+    generator: TrainedGenerator, count: int, seed: int, directory: Path, label: str | int | None = None
+) -> Path:
     """Draw pictures of consecutive seeds: one PNG each, named by its seed, and a sheet of the first 400.
+
+    With classes, each name carries the class too, and of pictures of all classes a column of the sheet shows one (where
+    there are at most 16). A sheet of one class carries its name.
+
+    Args:
+        generator: what draws.
+        count: how many.
+        seed: of the first.
+        directory: where they go; it is made.
+        label: the class of all, by name or number; without it they go through the classes in turn.
 
     Returns:
         the sheet's path.
 
     Raises:
-        InputError: there are no such seeds, or the pictures cannot be written.
+        InputError: there are no such seeds, no such class, or the pictures cannot be written.
     """
     check_seeds(seed, count)
+    chosen = None if label is None else generator.label(label)
+    endings = [f"-{name}" for name in file_names(generator.classes)] or [""]
     sheet: list[imaging.Batch] = []
     with progress.counted(count, "pictures") as advance:
         for start in range(0, count, BATCH):
             seeds = range(seed + start, seed + min(count, start + BATCH))
-            pictures = generator.draw(generator.latents(seeds))
+            pictures = generator.draw_seeds(seeds, chosen)
             if start < SHEET_MOST:
                 sheet.append(pictures)
-            for number, pixels in zip(seeds, pictures, strict=True):
-                with _appearing(directory / f"seed-{number:06d}.png") as file:
+            for number, own, pixels in zip(seeds, generator.labels(seeds), pictures, strict=True):
+                ending = endings[own if chosen is None else chosen]
+                with _appearing(directory / f"seed-{number:06d}{ending}.png") as file:
                     file.write(imaging.png_bytes(imaging.to_image(pixels)))
                 advance()
-    path = directory / "sheet.png"
+    path = directory / ("sheet.png" if chosen is None else f"sheet{endings[chosen]}.png")
     pictures = np.concatenate(sheet)[:SHEET_MOST]
-    write(path, imaging.png_bytes(imaging.enlarged(imaging.grid(pictures), 512)))
+    shape = class_grid(len(generator.classes), len(pictures), *generator.size) if chosen is None else None
+    columns = shape[0] if shape is not None and shape[0] <= len(pictures) else None
+    write(path, imaging.png_bytes(imaging.enlarged(imaging.grid(pictures, columns), 512)))
     return path
+
+
+def file_names(classes: Sequence[str]) -> list[str]:
+    """What files are called after classes: letters, digits, ``-``, ``_`` and nothing that a file system could mind.
+
+    When two come out alike, in capitals or not, each has its number behind it.
+    """
+    names = []
+    for name in classes:
+        kept = (letter if letter.isalnum() or letter == "_" else "-" for letter in unicodedata.normalize("NFC", name))
+        names.append("-".join(filter(None, "".join(kept).split("-")))[:NAME_MOST].strip("-") or "class")
+    # Some file systems take capitals, and accents that are written in two ways, for the same.
+    if len({unicodedata.normalize("NFD", name).casefold() for name in names}) < len(names):
+        return [f"{name}-{number}" for number, name in enumerate(names)]
+    return names
 
 
 def home(source: Path) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from limner.device import choose_device
 from limner.errors import InputError
 from limner.networks import build, place
 from limner.recipe import Recipe
+from limner.recipe.text import nearest, printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,6 +28,10 @@ FORMAT = "limner-generator-1"
 BATCH = 64
 SEEDS = 2**64
 """How many there are."""
+NAMED = 20
+"""Classes that an error names, at most."""
+COLUMNS = 16
+"""With more classes than this, a grid has no column for each."""
 
 
 class TrainedGenerator:
@@ -60,38 +66,147 @@ class TrainedGenerator:
         """The latent vector of each seed (0 to 2**64 - 1)."""
         return noise.sample_latents(np.asarray(seeds, dtype=np.uint64), self.latent)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that it can be asked for; empty without."""
+        network = self.recipe.network
+        return () if network.conditioning == "none" else tuple(network.classes or ())
+
+    def labels(self, seeds: Int[np.ndarray, " b"] | Sequence[int]) -> Int[np.ndarray, " b"]:
+        """The class of each seed (0 to 2**64 - 1), where no other is asked for: the seed modulo the number of classes.
+
+        So a seed is one picture for ever, and consecutive seeds go through the classes in turn. Without classes: zeros.
+        """
+        classes = np.uint64(max(1, len(self.classes)))
+        return (np.asarray(seeds, dtype=np.uint64) % classes).astype(np.int64)
+
+    def label(self, asked: str | int) -> int:
+        """The number of a class.
+
+        Args:
+            asked: its name (in capitals or not, where that is clear), or its number from 0.
+
+        Raises:
+            InputError: there is no such class, or no classes at all.
+        """
+        if not self.classes:
+            raise InputError(f"label {_shown(asked)}: {self.name} was not trained on classes; leave the label out")
+        if isinstance(asked, str):
+            alike = [number for number, name in enumerate(self.classes) if name.casefold() == asked.casefold()]
+            if asked in self.classes or len(alike) == 1:
+                return self.classes.index(asked) if asked in self.classes else alike[0]
+            hint = nearest(asked, self.classes) or nearest(asked.casefold(), map(str.casefold, self.classes))
+            raise InputError(f"label {_shown(asked)}: none of the classes ({self._named()}){printable(hint)}")
+        if not 0 <= asked < len(self.classes):
+            raise InputError(
+                f"label {asked}: must be from 0 to {len(self.classes) - 1}; the classes are {self._named()}"
+            )
+        return int(asked)
+
+    def _named(self) -> str:
+        more = f" and {len(self.classes) - NAMED:,} more" if len(self.classes) > NAMED else ""
+        return ", ".join(map(printable, self.classes[:NAMED])) + more
+
     @torch.inference_mode()
-    def draw(self, latents: Float[np.ndarray, "b z"]) -> imaging.Batch:
-        """Pictures from latents, as uint8 [B, H, W, C]."""
+    def draw(self, latents: Float[np.ndarray, "b z"], labels: Int[np.ndarray, " b"] | None = None) -> imaging.Batch:
+        """Pictures from latents, as uint8 [B, H, W, C].
+
+        Args:
+            latents: one a picture.
+            labels: the class number of each; needed with classes (:meth:`labels` gives those of seeds).
+
+        Raises:
+            InputError: labels for a generator without classes.
+            ValueError: no labels for one with classes, or labels that are none of its classes.
+        """
+        if labels is not None and not self.classes:
+            raise InputError(f"labels: {self.name} was not trained on classes; leave them out")
+        if labels is None and self.classes:
+            raise ValueError(f"labels are needed: one of the {len(self.classes)} classes for each picture")
+        if labels is not None:
+            labels = np.asarray(labels, dtype=np.int64)
+            if labels.shape != (len(latents),) or not ((labels >= 0) & (labels < len(self.classes))).all():
+                raise ValueError(f"labels must be {len(latents)} class numbers from 0 to {len(self.classes) - 1}")
         parts = []
         for start in range(0, len(latents), BATCH):
             z: Tensor = torch.from_numpy(np.ascontiguousarray(latents[start : start + BATCH]))
-            images = self.network(z.to(self._device, self._dtype))
+            known = () if labels is None else (torch.from_numpy(labels[start : start + BATCH]).to(self._device),)
+            images = self.network(z.to(self._device, self._dtype), *known)
             parts.append(imaging.to_uint8(images.float().cpu().numpy()))
         return np.concatenate(parts)
 
-    def sample(self, count: int, seed: int = 0) -> list[Image]:
+    def draw_seeds(self, seeds: Int[np.ndarray, " b"] | Sequence[int], label: str | int | None = None) -> imaging.Batch:
+        """Pictures of seeds, as uint8 [B, H, W, C]: each of its own class (see :meth:`labels`), or all of one.
+
+        Raises:
+            InputError: there is no such class.
+        """
+        if label is None:
+            return self.draw(self.latents(seeds), self.labels(seeds) if self.classes else None)
+        return self.draw(self.latents(seeds), np.full(len(seeds), self.label(label)))
+
+    def sample(self, count: int, seed: int = 0, label: str | int | None = None) -> list[Image]:
         """``count`` new pictures: those of seeds ``seed``, ``seed + 1``, and so on (L, RGB or RGBA).
+
+        Args:
+            count: how many.
+            seed: of the first.
+            label: the class of all, by name or number; without it they go through the classes in turn.
 
         Raises:
             ValueError: ``count`` is under 1.
-            InputError: a seed is not in 0 to 2**64 - 1.
+            InputError: a seed is not in 0 to 2**64 - 1, or there is no such class.
         """
         if count < 1:
             raise ValueError(f"count = {count}: must be at least 1")
         check_seeds(seed, count)
-        pixels = self.draw(self.latents(np.arange(count, dtype=np.uint64) + np.uint64(seed)))
+        pixels = self.draw_seeds(np.arange(count, dtype=np.uint64) + np.uint64(seed), label)
         return [imaging.to_image(picture) for picture in pixels]
 
-    def interpolate(self, seeds: Sequence[int], steps: int = 30, loop: bool = True) -> list[Image]:
-        """Pictures on the way from seed to seed (see :func:`walk`).
+    def interpolate(
+        self, seeds: Sequence[int], steps: int = 30, loop: bool = True, label: str | int | None = None
+    ) -> list[Image]:
+        """Pictures on the way from seed to seed (see :func:`walk`), all of one class.
 
         Args:
             seeds: two or more.
             steps: pictures from one seed to the next.
             loop: go back to the first one at the end.
+            label: the class; without it the first seed's.
+
+        Raises:
+            InputError: there is no such class.
         """
-        return [imaging.to_image(picture) for picture in self.draw(walk(self.latents(seeds), steps, loop))]
+        path = walk(self.latents(seeds), steps, loop)
+        chosen = None
+        if self.classes or label is not None:
+            number = int(self.labels(seeds[:1])[0]) if label is None else self.label(label)
+            chosen = np.full(len(path), number)
+        return [imaging.to_image(picture) for picture in self.draw(path, chosen)]
+
+
+def _shown(asked: str | int) -> str:
+    return printable(repr(asked) if len(repr(asked)) <= 60 else f"{repr(asked)[:57]}...")
+
+
+def class_grid(classes: int, count: int, width: int, height: int) -> tuple[int, int] | None:
+    """Columns and rows of a grid in which picture ``i`` shows class ``i % classes``, so that a column is a class.
+
+    There are about ``count`` pictures. With few classes several columns show the same one, so that the sheet comes out nearly
+    square.
+
+    Args:
+        classes: how many there are.
+        count: pictures wanted.
+        width, height: of a picture in pixels.
+
+    Returns:
+        ``None`` with under 2 classes or over 16.
+    """
+    if not 2 <= classes <= COLUMNS:
+        return None
+    columns = classes * max(1, round(math.sqrt(count * height / width) / classes))
+    return columns, max(1, round(count / columns))
 
 
 def check_seeds(seed: int, count: int) -> None:
@@ -178,7 +293,13 @@ def load(path: str | Path, device: str = "cpu", at: str = "newest") -> TrainedGe
     seen = description.get("images", "0")
     if not re.fullmatch(r"[0-9]{1,18}", seen):
         raise InputError(f"{file}: its metadata is damaged (images = {seen!r} is no count)")
-    network, _ = build(recipe, width=image.width, height=image.height, channels=image.channels)
+    network, _ = build(
+        recipe,
+        width=image.width,
+        height=image.height,
+        channels=image.channels,
+        classes=len(recipe.network.classes or ()) if recipe.network.conditioning != "none" else 0,
+    )
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

@@ -57,6 +57,10 @@ class Stream(IntEnum):
     """Latents of the fixed grid that shows how a training goes on, by place in the grid."""
     EVALUATION = 10
     """Which real images an evaluation looks at."""
+    MIX = 11
+    """Places between a real and a generated image, by global sample index."""
+    TURN = 12
+    """Which real images are flipped and turned, by global sample index."""
 
 
 def philox(

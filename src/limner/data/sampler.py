@@ -127,6 +127,10 @@ class Sampler:
         begin = start - first * size
         return (orders[0] if len(orders) == 1 else np.concatenate(orders))[begin : begin + count]
 
+    def labels(self, start: int, count: int) -> Int[np.ndarray, " count"] | None:
+        """The classes of samples ``start`` to ``start + count``, where there are some."""
+        return None if self._labels is None else self._labels[self.indices(start, count)]
+
     def batch(
         self, start: int, count: int
     ) -> tuple[UInt8[np.ndarray, "count h w c"], Int[np.ndarray, " count"] | None]:

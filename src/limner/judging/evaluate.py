@@ -16,6 +16,7 @@ from limner import imaging, rundir
 from limner.data.copies import near_copy_groups
 from limner.errors import LimnerError
 from limner.judging import distances
+from limner.judging.agreement import AGREEMENT, Classifier, agreement, feature_classifier
 from limner.judging.figures import Figure
 from limner.judging.memorisation import TOO_FEW, copying, thumbnails
 from limner.judging.outlook import outlook
@@ -44,10 +45,12 @@ class Judge:
     Attributes:
         reference: real images.
         real: how many of them figures are computed from, at most.
+        classifier: says whether samples show the classes they were asked for; without it one of features does.
     """
 
     reference: Reference
     real: int = REAL
+    classifier: Classifier | None = None
 
     @cached_property
     def sample(self) -> Sample:
@@ -64,12 +67,15 @@ class Judge:
             "copying": self._copying(features, pixels),
         }
 
-    def everything(self, pixels: Pixels, names: Sequence[str | int]) -> dict[str, Any]:
+    def everything(
+        self, pixels: Pixels, names: Sequence[str | int], asked: Sequence[str] | None = None
+    ) -> dict[str, Any]:
         """All that can be said: figures, the yardstick, classes, copies with the closest pairs.
 
         Args:
             pixels: generated images.
             names: what each is called: its seed, or the name of its file.
+            asked: the class that each was asked to be, by name, for generators that can be asked.
         """
         features = self.reference.extractor(pixels)
         found = self._figures(features, pixels)
@@ -78,8 +84,10 @@ class Judge:
         for pair in copies.get("pairs", []):
             pair["name"] = train[pair["nearest"]]
             pair["seed" if isinstance(names[pair["index"]], int) else "generated_name"] = names[pair["index"]]
+            if asked is not None:
+                pair["label"] = asked[pair["index"]]
         collection = self.reference.collection
-        return {
+        record = {
             "extractor": {"name": self.reference.extractor.name, "key": self.reference.extractor.key},
             "data": {
                 "title": collection.title,
@@ -96,6 +104,25 @@ class Judge:
             "classes": self._classes(features),
             "copying": copies,
         }
+        if asked is not None:
+            self._add_agreement(record, features, pixels, asked)
+        return record
+
+    def _add_agreement(self, record: dict[str, Any], features: Any, pixels: Pixels, asked: Sequence[str]) -> None:
+        """How many samples show what they were asked for: of all, of each class, and of real images as the yardstick."""
+        numbers = {name: number for number, name in enumerate(self.reference.collection.classes)}
+        wanted = np.array([numbers.get(name, -1) for name in asked], dtype=np.int64)
+        known = wanted >= 0
+        classifier = self.classifier or feature_classifier(self.reference)
+        if classifier is None or not known.any():
+            return
+        wanted, named = wanted[known], classifier.classify(pixels[known], features[known])
+        record["figures"][AGREEMENT] = agreement(named, wanted).values()
+        record["yardstick"][AGREEMENT] = classifier.accuracy.values()
+        record["classifier"] = classifier.values()
+        for name, figures in record["classes"].items():
+            own = wanted == numbers[name]
+            figures[AGREEMENT] = agreement(named[own], wanted[own]).values()
 
     def yardstick(self, count: int) -> dict[str, Figure]:
         """The figures of held-out real images, at most ``count``, against the same reference: what a perfect generator would
@@ -171,7 +198,14 @@ def is_of(record: Mapping[str, Any], judge: Judge, count: int) -> bool:
     )
 
 
-def save_evaluation(run: RunDir, images: int, judge: Judge, pixels: Pixels, seeds: Sequence[int]) -> dict[str, Any]:
+def save_evaluation(
+    run: RunDir,
+    images: int,
+    judge: Judge,
+    pixels: Pixels,
+    seeds: Sequence[int],
+    asked: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """Evaluate what a run's generator drew, and keep figures, sheets and the closest pairs in the run directory.
 
     Args:
@@ -180,12 +214,13 @@ def save_evaluation(run: RunDir, images: int, judge: Judge, pixels: Pixels, seed
         judge: compares.
         pixels: what was drawn.
         seeds: of each.
+        asked: the class of each, by name, where it was asked for one.
 
     Returns:
         the figures as they were written.
     """
     began = time.perf_counter()
-    found = judge.everything(pixels, [int(seed) for seed in seeds])
+    found = judge.everything(pixels, [int(seed) for seed in seeds], asked)
     train = judge.reference.train
     files: dict[str, bytes] = {
         "real.png": _sheet(train.pixels[:SHEET]),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from uuid import uuid4
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from limner import noise
 from limner.data import Collection, Sampler
@@ -37,6 +38,8 @@ PIECES = 2000
 PORTION = 500
 """Images between two reports of progress."""
 FOLDER = "features"
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""The conjugate of the golden ratio."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,45 @@ class Reference:
         return [self.collection.names[place] for place in sample.places]
 
 
+def representative_labels(labels: Int[np.ndarray, " n"], count: int) -> Int[np.ndarray, " count"]:
+    """Classes for ``count`` samples, each as often as among ``labels``, and that for the first so many of them too.
+
+    They are the sorted labels at places ``floor(frac(i phi) n)``, with the golden ratio's conjugate phi, whose multiples stay
+    evenly spread however many there are (Kronecker's sequence; Niederreiter 1992, chapter 3).
+
+    Args:
+        labels: one or more class numbers.
+        count: 0 or more.
+    """
+    shares = np.arange(count) * GOLDEN % 1.0
+    return np.sort(np.asarray(labels, dtype=np.int64))[(shares * len(labels)).astype(np.int64)]
+
+
+def asked_labels(classes: Sequence[str], collection: Collection, count: int) -> Int[np.ndarray, " count"] | None:
+    """Which class each sample of an evaluation is asked to be, so that samples are compared with a collection fairly.
+
+    Classes are as frequent as among the collection's training images (see :func:`representative_labels`). Where the collection
+    knows none of them, all are as frequent as one another.
+
+    Args:
+        classes: names of the generator's classes, which its labels number.
+        collection: real images; its classes go by name, whatever their numbers.
+        count: how many samples.
+
+    Returns:
+        numbers of the generator's classes; ``None`` without classes.
+    """
+    if not classes:
+        return None
+    known = {name: number for number, name in enumerate(classes)}
+    real = np.zeros(0, np.int64)
+    if collection.labels is not None:
+        own = np.array([known.get(name, -1) for name in collection.classes], dtype=np.int64)
+        real = own[collection.labels[collection.train]]
+        real = real[real >= 0]
+    return representative_labels(real if len(real) else np.arange(len(classes)), count)
+
+
 def reference(
     collection: Collection,
     extractor: Extractor,
@@ -134,7 +176,7 @@ def reference(
                 if advance is not None:
                     advance(done + min(start + PORTION, len(places)), total)
             features = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
-            _keep(key, features, cache_dir)
+            keep_file(key, save({"features": np.ascontiguousarray(features)}), cache_dir)
         done += len(places)
         if advance is not None:
             advance(done, total)
@@ -176,30 +218,41 @@ def _key(collection: Collection, extractor: Extractor, places: Int[np.ndarray, "
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _file(key: str, cache_dir: Path | None) -> Path:
-    return cache_root(cache_dir) / FOLDER / f"{key}.safetensors"
-
-
 def _kept(key: str, count: int, cache_dir: Path | None) -> Features | None:
-    path = _file(key, cache_dir)
     try:
-        features = load_file(path)["features"]
-    except (OSError, SafetensorError, KeyError, ValueError):
+        features = load(kept_file(key, cache_dir))["features"]
+    except (SafetensorError, KeyError, ValueError):
         return None
     if features.ndim != 2 or len(features) != count or features.dtype != np.float32:
         return None
-    with contextlib.suppress(OSError):
-        os.utime(path)
     return features
 
 
-def _keep(key: str, features: Features, cache_dir: Path | None) -> None:
-    """Write features to the cache; where it cannot be written they are computed again next time."""
-    path = _file(key, cache_dir)
+def kept_file(key: str, cache_dir: Path | None) -> bytes:
+    """What was kept of that key; nothing where there is none. It counts as used."""
+    path = cache_root(cache_dir) / FOLDER / f"{key}.safetensors"
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return b""
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return content
+
+
+def keep_file(key: str, content: bytes, cache_dir: Path | None) -> None:
+    """Write what was computed of real images to the cache; where it cannot be written it is computed again next time.
+
+    Args:
+        key: 32 hexadecimal digits of all that it depends on.
+        content: safetensors.
+        cache_dir: instead of the usual cache.
+    """
+    path = cache_root(cache_dir) / FOLDER / f"{key}.safetensors"
     part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(save({"features": np.ascontiguousarray(features)}))
+        part.write_bytes(content)
         part.replace(path)
     with contextlib.suppress(OSError):
         part.unlink(missing_ok=True)

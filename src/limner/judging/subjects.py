@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from limner.data.measure import resolve, take_sample
 from limner.data.parallel import default_workers
 from limner.errors import InputError
 from limner.generator import TrainedGenerator, load
+from limner.judging.agreement import AGREEMENT, KIND, best_classifier
 from limner.judging.evaluate import REAL, Judge, Pixels, is_of, save_evaluation
 from limner.judging.features import Extractor
-from limner.judging.figures import KINDS, Figure, comparable
+from limner.judging.figures import KINDS, Figure, Kind, comparable
 from limner.judging.outlook import outlook
-from limner.judging.reference import reference
+from limner.judging.reference import asked_labels, reference
 from limner.recipe import Image, Recipe
 from limner.rundir import RunDir
 
@@ -114,12 +115,13 @@ class Bench:
         notes = []
         if self.data is None and found != known.get("content_hash"):
             notes.append(f"{location} has changed since {what} was trained on it")
-        pixels = self._drawn(generator)
+        judge = self._classifying(judge, generator)
+        pixels, asked = self._drawn(generator, judge)
         if self._keeps(run, generator.images, judge, len(pixels)):
-            record = save_evaluation(run, generator.images, judge, pixels, range(len(pixels)))
+            record = save_evaluation(run, generator.images, judge, pixels, range(len(pixels)), asked)
             notes += [f"not kept in the run directory: {record['unsaved']}"] if "unsaved" in record else []
         else:
-            record = judge.everything(pixels, list(range(len(pixels))))
+            record = judge.everything(pixels, list(range(len(pixels))), asked)
             record["outlook"] = outlook(list(run.records(rundir.METRICS))).values()
         if self.data is not None:
             notes.append("copies are looked for in the given images, which need not be those it was trained on")
@@ -140,8 +142,9 @@ class Bench:
         if self.data is None:
             raise InputError(f"{what}: give the real images to compare with: --data DATA")
         judge = self._judge(self.data, generator.recipe.image, generator.recipe.training.seed)
-        pixels = self._drawn(generator)
-        return Evaluation(what, generator.images, judge.everything(pixels, list(range(len(pixels)))))
+        judge = self._classifying(judge, generator)
+        pixels, asked = self._drawn(generator, judge)
+        return Evaluation(what, generator.images, judge.everything(pixels, list(range(len(pixels))), asked))
 
     def _images(self, what: str) -> Evaluation:
         mine = open_source(what)
@@ -183,14 +186,28 @@ class Bench:
             self._judges[key] = Judge(real, REAL)
         return self._judges[key]
 
-    def _drawn(self, generator: TrainedGenerator) -> Pixels:
+    def _classifying(self, judge: Judge, generator: TrainedGenerator) -> Judge:
+        """The judge, with the best classifier there is for a generator that can be asked for classes."""
+        if not generator.classes:
+            return judge
+        key = ("classifying", id(judge))
+        if key not in self._judges:
+            best = best_classifier(judge.reference, device=self.device, advance=self.advance)
+            self._judges[key] = replace(judge, classifier=best)
+        return self._judges[key]
+
+    def _drawn(self, generator: TrainedGenerator, judge: Judge) -> tuple[Pixels, list[str] | None]:
+        """Pictures of the seeds from 0 on, and the class that each was asked to be."""
+        labels = asked_labels(generator.classes, judge.reference.collection, self.count)
         parts = []
         for start in range(0, self.count, 256):
             seeds = np.arange(start, min(start + 256, self.count))
-            parts.append(generator.draw(generator.latents(seeds)))
+            own = None if labels is None else labels[seeds]
+            parts.append(generator.draw(generator.latents(seeds), own))
             if self.advance is not None:
                 self.advance(int(seeds[-1]) + 1, self.count)
-        return np.concatenate(parts)
+        asked = None if labels is None else [generator.classes[label] for label in labels]
+        return np.concatenate(parts), asked
 
 
 def _all(images: Collection, count: int) -> tuple[Pixels, list[str | int]]:
@@ -209,41 +226,62 @@ def table(evaluations: list[Evaluation]) -> str:
 
     Behind them, for each collection that they were compared with, its yardstick: held-out real images against the others.
     """
-    columns = [["", "images seen in training", *(f"{kind.label} ({_GOOD[kind.better]})" for kind in KINDS.values())]]
+    kinds = dict(KINDS)
+    if any(AGREEMENT in found.figures for found in evaluations):
+        kinds[AGREEMENT] = KIND
+    columns = [["", "images seen in training", *(f"{kind.label} ({_GOOD[kind.better]})" for kind in kinds.values())]]
     columns[0] += [*_COUNTED, "copying"]
     yardsticks: dict[str, Evaluation] = {}
     for found in evaluations:
         seen = "-" if found.images is None else f"{found.images:,}"
-        columns.append([found.name, seen, *_cells(found.figures), copies(found.record["copying"])])
+        columns.append([found.name, seen, *_cells(found.figures, kinds), copies(found.record["copying"])])
         if found.yardstick:
             yardsticks.setdefault(str(found.record["data"]["title"]), found)
     for title, found in yardsticks.items():
         head = "real against real" if len(yardsticks) == 1 else f"real against real ({title})"
-        cells = _cells(found.yardstick)
-        for place, (name, figure) in enumerate(found.figures.items()):
-            if name in found.yardstick and not comparable(name, figure, found.yardstick[name]):
+        cells = _cells(found.yardstick, kinds)
+        for place, name in enumerate(kinds):
+            both = found.figures.get(name), found.yardstick.get(name)
+            if both[0] is not None and both[1] is not None and not comparable(name, both[0], both[1]):
                 cells[place] = "other counts"
         columns.append([head, "-", *cells, ""])
     return "\n".join(_aligned([list(row) for row in zip(*columns, strict=True)]))
 
 
 def class_table(found: Evaluation) -> str:
-    """For a collection with classes: what share of the samples each has, and how much of it they reach; else nothing."""
+    """For a collection with classes: what share of the samples each has, and how much of it they reach; else nothing.
+
+    For a generator that was asked for classes also how many of them came out, and what judged that.
+    """
     rows = [["class", "share of samples", "share of real", "recall", "coverage", "samples", "real"]]
+    asked = "classifier" in found.record
+    if asked:
+        rows[0].insert(1, KIND.label)
     for name, values in (found.record.get("classes") or {}).items():
         figures = {kind: Figure.from_values(value) for kind, value in values.items()}
         share = figures["share"]
         cells = [str(figures[kind]) for kind in ("share", "real_share", "recall", "coverage")]
+        if asked:
+            cells.insert(0, str(figures[AGREEMENT]) if AGREEMENT in figures else "-")
         rows.append([name, *cells, f"{share.generated:,}", f"{share.real:,}"])
-    return "\n".join(_aligned(rows)) if len(rows) > 1 else ""
+    lines = _aligned(rows) if len(rows) > 1 else []
+    if asked:
+        by = found.record["classifier"]
+        accuracy = Figure.from_values(by["accuracy"])
+        lines.append(
+            f"classes are told by {by['description']}, trained on {by['trained']:,} real images;"
+            f" of {accuracy.generated:,} others it tells {accuracy} rightly"
+        )
+    return "\n".join(lines)
 
 
 _COUNTED = ("computed from generated images", "computed from real images")
 
 
-def _cells(figures: dict[str, Figure]) -> list[str]:
-    counts = [max((getattr(value, side) for value in figures.values()), default=0) for side in ("generated", "real")]
-    return [*(str(figures[name]) if name in figures else "-" for name in KINDS), *(f"{count:,}" for count in counts)]
+def _cells(figures: dict[str, Figure], kinds: Mapping[str, Kind]) -> list[str]:
+    compared = [value for name, value in figures.items() if name in KINDS]
+    counts = [max((getattr(value, side) for value in compared), default=0) for side in ("generated", "real")]
+    return [*(str(figures[name]) if name in figures else "-" for name in kinds), *(f"{count:,}" for count in counts)]
 
 
 _GOOD = {"lower": "lower is better", "higher": "higher is better", "one": "1 is best"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from limner.errors import InputError
 from limner.networks.layers import initialise
 from limner.noise import Stream, derived_seed
 from limner.recipe import Player, Recipe
@@ -28,19 +29,20 @@ def build(recipe: Recipe, *, width: int, height: int, channels: int, classes: in
         recipe: a checked recipe.
         width, height: size of the images in pixels, 8 to 1024.
         channels: 1, 3 or 4.
-        classes: 0; how many classes the pair is conditioned on.
+        classes: how many classes the pair is conditioned on, by ``recipe.network.conditioning``; 0 for none.
 
     Returns:
-        generator ([B, Z] -> [B, C, H, W] in [-1, 1]) and discriminator ([B, C, H, W] -> [B] logits).
+        generator ([B, Z] and labels [B] -> [B, C, H, W] in [-1, 1]) and discriminator ([B, C, H, W] and labels -> [B]
+        logits). Labels are int64 from 0 on, and not needed without classes.
 
     Raises:
         ValueError: the family cannot make such images.
+        InputError: the family cannot be conditioned in that way, or conditioning and classes do not go together.
     """
-    family = NETWORKS[recipe.network.family]
-    if classes:
-        raise ValueError(f"the {recipe.network.family} family has no classes")
+    family, conditioning = NETWORKS[recipe.network.family], recipe.network.conditioning
+    _check_conditioning(recipe.network.family, conditioning, classes)
     module = family.load()
-    shape = {"width_px": width, "height_px": height, "channels": channels}
+    shape = {"width_px": width, "height_px": height, "channels": channels, "classes": classes}
 
     def fields(section: str, player: Player) -> dict[str, object]:
         accepted = (name.split(".") for name in family.fields)
@@ -53,6 +55,25 @@ def build(recipe: Recipe, *, width: int, height: int, channels: int, classes: in
         )
         initialise(generator, recipe.network.init_std)
         torch.manual_seed(derived_seed(recipe.training.seed, Stream.INIT, 1))
-        discriminator: nn.Module = module.Discriminator(**shape, **fields("discriminator", recipe.discriminator))
+        discriminator: nn.Module = module.Discriminator(
+            conditioning=conditioning, **shape, **fields("discriminator", recipe.discriminator)
+        )
         initialise(discriminator, recipe.network.init_std)
     return generator, discriminator
+
+
+def _check_conditioning(family: str, conditioning: str, classes: int) -> None:
+    """Find out whether a family can be conditioned so.
+
+    Raises:
+        InputError: it cannot.
+    """
+    able = NETWORKS[family].conditions
+    if conditioning != "none" and conditioning not in able:
+        can = f"it can do {', '.join(able)}" if able else "it can do none; leave it at none or take another family"
+        raise InputError(f"network.conditioning = {conditioning}: the {family} family cannot; {can}")
+    if classes and conditioning == "none":
+        can = f"set it to {' or '.join(able)}" if able else f"the {family} family cannot be conditioned"
+        raise InputError(f"network.conditioning = none with {classes} classes: {can}")
+    if conditioning != "none" and not classes:
+        raise InputError(f"network.conditioning = {conditioning} without classes: name them in network.classes")

@@ -19,12 +19,18 @@ def _hidden(sizes: Sequence[int], activation: str, slope: float, dropout: float)
     return layers
 
 
+def _without(classes: int) -> None:
+    if classes:
+        raise ValueError("fully connected networks have no classes")
+
+
 class Generator(nn.Module):
     """Latent vectors to images.
 
     Args:
         latent: length of the latent vector.
         width_px, height_px, channels: shape of the images.
+        classes: 0; the family cannot be conditioned.
         hidden: widths of the hidden layers, from the latent on.
         activation, slope, dropout: see :class:`limner.recipe.Player`.
     """
@@ -36,12 +42,14 @@ class Generator(nn.Module):
         width_px: int,
         height_px: int,
         channels: int,
+        classes: int,
         hidden: Sequence[int],
         activation: str,
         slope: float,
         dropout: float,
     ) -> None:
         super().__init__()
+        _without(classes)
         self.shape = (channels, height_px, width_px)
         self.layers = nn.Sequential(
             *_hidden([latent, *hidden], activation, slope, dropout),
@@ -49,7 +57,7 @@ class Generator(nn.Module):
             nn.Tanh(),
         )
 
-    def forward(self, z: Float[Tensor, "b z"]) -> Float[Tensor, "b c h w"]:
+    def forward(self, z: Float[Tensor, "b z"], labels: None = None) -> Float[Tensor, "b c h w"]:
         """Images in [-1, 1]."""
         images: Tensor = self.layers(z)
         return images.view(-1, *self.shape)
@@ -64,18 +72,21 @@ class Discriminator(nn.Module):
         width_px: int,
         height_px: int,
         channels: int,
+        classes: int,
+        conditioning: str,
         hidden: Sequence[int],
         activation: str,
         slope: float,
         dropout: float,
     ) -> None:
         super().__init__()
+        _without(classes)
         self.layers = nn.Sequential(
             *_hidden([channels * height_px * width_px, *hidden], activation, slope, dropout),
             nn.Linear(hidden[-1], 1),
         )
 
-    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+    def forward(self, images: Float[Tensor, "b c h w"], labels: None = None) -> Float[Tensor, " b"]:
         """One logit an image: how real it looks, before any sigmoid."""
         logits: Tensor = self.layers(images.flatten(1))
         return logits.flatten()

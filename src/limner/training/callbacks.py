@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from limner import imaging, rundir
+from limner.generator import class_grid
 from limner.judging import health
 from limner.noise import Stream
 from limner.recipe import Snapshots
@@ -58,7 +60,7 @@ class Measure:
     def at_end(self, loop: Loop) -> Signal:
         if loop.measures is None or self.latest.get("step") == loop.progress.step:
             return Continue()
-        if loop.ended == "interrupted" and is_finite(vars(loop.measures).values()):
+        if loop.ended == "interrupted" and is_finite(loop.measures.values().values()):
             return Continue()  # a line more than the rhythm's would set the resumed log apart from an unbroken one
         return self._log(loop)
 
@@ -74,7 +76,7 @@ class Measure:
             "epoch": round(loop.epochs, 4),
             "seconds": round(progress.seconds, 3),
             "images_per_second": round(images / seconds, 2) if seconds > 0 else None,
-            **{key: _plain(value) for key, value in vars(loop.measures).items()},
+            **{key: _plain(value) for key, value in loop.measures.values().items()},
             "generator_gradient": _plain(gradient_norm(loop.step.generator)),
             "discriminator_gradient": _plain(gradient_norm(loop.step.discriminator)),
         }
@@ -165,7 +167,7 @@ class Checkpoint:
 
 
 class Show:
-    """A grid of the same latents, again and again.
+    """A grid of the same latents, again and again; with classes, of picture ``i`` in class ``i`` modulo their number.
 
     Args:
         run: where grids lie.
@@ -178,7 +180,7 @@ class Show:
 
     def after_step(self, loop: Loop) -> Signal:
         now = loop.progress.images
-        if is_due(self.settings, now - loop.recipe.training.batch_size, now, loop.feed.epoch_size):
+        if is_due(self.settings, now - loop.portion, now, loop.feed.epoch_size):
             self.draw(loop)
         return Continue()
 
@@ -190,9 +192,16 @@ class Show:
 
     def draw(self, loop: Loop) -> None:
         """Draw a grid now."""
-        z = loop.latents(Stream.GRID, 0, self.settings.grid)
-        pictures = sampled(loop.average.current(), z, loop.step.autocast)
-        sheet = imaging.enlarged(imaging.grid(pictures), 512)
+        image, classes = loop.recipe.image, len(loop.recipe.network.classes or ())
+        assert image.width is not None and image.height is not None
+        columns, count, labels = None, self.settings.grid, None
+        if loop.recipe.network.conditioning != "none":
+            if shape := class_grid(classes, count, image.width, image.height):
+                columns, count = shape[0], shape[0] * shape[1]
+            labels = torch.arange(count, device=loop.feed.device) % classes
+        z = loop.latents(Stream.GRID, 0, count)
+        pictures = sampled(loop.average.current(), z, loop.step.autocast, labels)
+        sheet = imaging.enlarged(imaging.grid(pictures, columns), 512)
         path = self.run.save_samples(loop.progress.images, imaging.png_bytes(sheet))
         self.shown(str(path))
 
@@ -224,12 +233,19 @@ def _rung(images: int) -> int:
 
 
 @torch.no_grad()
-def sampled(network: nn.Module, z: Tensor, autocast: Callable[[], Any], batch: int = 64) -> imaging.Batch:
-    """Pictures from latents, in portions, as uint8 [B, H, W, C]."""
+def sampled(
+    network: nn.Module,
+    z: Float[Tensor, "b z"],
+    autocast: Callable[[], Any],
+    labels: Int[Tensor, " b"] | None = None,
+    batch: int = 64,
+) -> imaging.Batch:
+    """Pictures from latents, of classes where there are some, in portions, as uint8 [B, H, W, C]."""
     parts = []
-    for portion in torch.split(z, batch):
+    for start in range(0, len(z), batch):
+        known = () if labels is None else (labels[start : start + batch],)
         with autocast():
-            drawn = network(portion)
+            drawn = network(z[start : start + batch], *known)
         parts.append(imaging.to_uint8(drawn.float().nan_to_num().cpu().numpy()))
     return np.concatenate(parts)
 
@@ -246,6 +262,7 @@ def training_tensors(loop: Loop) -> dict[str, Tensor]:
         **_prefixed("generator", step.generator.state_dict()),
         **_prefixed("discriminator", step.discriminator.state_dict()),
         **_prefixed("average", loop.average.network.state_dict()),
+        **_prefixed("augment", step.augment.state() if step.augment is not None else {}),
     }
     for name, optimizer in _optimizers(loop):
         for place, state in optimizer.state_dict()["state"].items():
@@ -263,6 +280,8 @@ def restore(loop: Loop, tensors: Mapping[str, Tensor]) -> None:
     step.generator.load_state_dict(_below("generator", tensors))
     step.discriminator.load_state_dict(_below("discriminator", tensors))
     loop.average.network.load_state_dict(_below("average", tensors))
+    if step.augment is not None:
+        step.augment.restore(_below("augment", tensors))
     for name, optimizer in _optimizers(loop):
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}

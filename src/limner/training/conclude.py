@@ -12,7 +12,7 @@ from limner.data import Collection
 from limner.errors import InputError, LimnerError
 from limner.generator import load
 from limner.judging.evaluate import REAL, Judge, is_of, save_evaluation
-from limner.judging.reference import reference
+from limner.judging.reference import asked_labels, reference
 from limner.judging.report import write_report
 from limner.judging.report.verdict import verdict
 from limner.judging.subjects import TRAIN
@@ -64,8 +64,10 @@ def _evaluate(run: RunDir, loop: Loop, collection: Collection, judge: Judge, dis
             advance=display.preparing,
         )
         generator = load(run.newest_checkpoint()[1], str(loop.feed.device))
-        pixels = generator.draw(generator.latents(np.arange(count)))
-        record = save_evaluation(run, images, Judge(real, REAL), pixels, range(count))
+        labels = asked_labels(generator.classes, collection, count)
+        pixels = generator.draw(generator.latents(np.arange(count)), labels)
+        asked = None if labels is None else [generator.classes[label] for label in labels]
+        record = save_evaluation(run, images, Judge(real, REAL), pixels, range(count), asked)
         if "unsaved" in record:
             display.say(f"note: {record['unsaved']}")
     return verdict(record, list(run.records(rundir.METRICS)), list(run.records(rundir.EVENTS))).headline

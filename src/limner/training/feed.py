@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from limner import noise
 from limner.data import Collection, Sampler
+from limner.noise import Stream
+from limner.recipe import Image
 
 RESIDENT_SHARE = 0.25
 """A collection moves to the device as a whole when it takes at most this share of the device's memory."""
@@ -23,10 +26,14 @@ class Feed:
         seed: the run's seed.
         device: where the networks are.
         dtype: what the images become.
+        image: whether pictures are flipped and turned.
     """
 
-    def __init__(self, collection: Collection, seed: int, device: torch.device, dtype: torch.dtype) -> None:
-        self.sampler = Sampler(collection, seed)
+    def __init__(
+        self, collection: Collection, seed: int, device: torch.device, dtype: torch.dtype, image: Image | None = None
+    ) -> None:
+        self.sampler, self.seed = Sampler(collection, seed), seed
+        self.image = image or Image()
         self.epoch_size = self.sampler.epoch_size
         self.device, self.dtype = device, dtype
         self._resident: Tensor | None = None
@@ -45,4 +52,36 @@ class Feed:
             pixels = self._resident[places]
         else:
             pixels = torch.from_numpy(self.sampler.batch(start, count)[0]).to(self.device, non_blocking=True)
+        if self.image.flip != "none" or self.image.rotate:
+            pixels = self._turned(pixels, start)
         return pixels.permute(0, 3, 1, 2).to(self.dtype).div_(127.5).sub_(1.0)
+
+    def labels(self, start: int, count: int) -> Int[Tensor, " b"]:
+        """The classes of those images.
+
+        Raises:
+            ValueError: the collection has none.
+        """
+        labels = self.sampler.labels(start, count)
+        if labels is None:
+            raise ValueError("the collection has no classes")
+        return torch.from_numpy(labels.astype(np.int64)).to(self.device, non_blocking=True)
+
+    def _turned(self, pixels: UInt8[Tensor, "b h w c"], start: int) -> UInt8[Tensor, "b h w c"]:
+        """Each picture mirrored and turned as its global sample index says."""
+        indices = np.arange(start, start + len(pixels), dtype=np.uint64)
+        chance = noise.uniform(self.seed, Stream.TURN, indices, 3)
+        across = (chance[:, 0] < 0.5) & (self.image.flip in ("horizontal", "both"))
+        down = (chance[:, 1] < 0.5) & (self.image.flip in ("vertical", "both"))
+        quarters = (chance[:, 2] * 4).astype(np.int64) * self.image.rotate
+        if pixels.shape[1] != pixels.shape[2]:
+            quarters -= quarters % 2
+        # A quarter turn swaps the axes and mirrors one of them; two make a half turn, which mirrors both.
+        across, down = across ^ (quarters >= 2), down ^ ((quarters == 1) | (quarters == 2))
+        if (quarters % 2).any():
+            pixels = torch.where(self._mask(quarters % 2 == 1), pixels.transpose(1, 2), pixels)
+        pixels = torch.where(self._mask(across), pixels.flip(2), pixels)
+        return torch.where(self._mask(down), pixels.flip(1), pixels)
+
+    def _mask(self, chosen: np.ndarray) -> Tensor:
+        return torch.from_numpy(chosen).to(self.device)[:, None, None, None]

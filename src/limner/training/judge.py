@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from limner import rundir
 from limner.judging.evaluate import Judge
 from limner.judging.health import figure, is_falling, is_good, watch_evaluations
 from limner.judging.outlook import WATCHED, is_exhausted, no_gain
+from limner.judging.reference import asked_labels
 from limner.noise import sample_latents
 from limner.rundir import RunDir
 from limner.training.callbacks import Checkpoint, sampled
@@ -46,7 +49,7 @@ class Examine:
 
     def after_step(self, loop: Loop) -> Signal:
         every, now = loop.recipe.evaluation.every_images, loop.progress.images
-        if every is None or now // every == (now - loop.recipe.training.batch_size) // every:
+        if every is None or now // every == (now - loop.portion) // every:
             return Continue()
         return self.examine(loop)
 
@@ -70,7 +73,8 @@ class Examine:
         """Evaluate now."""
         began = time.perf_counter()
         z = torch.from_numpy(sample_latents(np.arange(self.count), loop.recipe.network.latent))
-        pixels = sampled(loop.average.current(), z.to(loop.feed.device, loop.feed.dtype), loop.step.autocast)
+        z, labels = z.to(loop.feed.device, loop.feed.dtype), self._labels(loop)
+        pixels = sampled(loop.average.current(), z, loop.step.autocast, labels)
         found = self.judge.figures(pixels)
         found["copying"].pop("pairs", None)
         progress = loop.progress
@@ -91,6 +95,13 @@ class Examine:
         patience = loop.recipe.evaluation.patience
         reason = is_exhausted(self.lines, patience) if patience is not None else None
         return Continue() if reason is None else Stop(reason, satisfied=True)
+
+    def _labels(self, loop: Loop) -> Int[Tensor, " b"] | None:
+        """The classes that samples are asked to be of, as frequent as the training images' are."""
+        network = loop.recipe.network
+        classes = () if network.conditioning == "none" else network.classes or ()
+        labels = asked_labels(classes, self.judge.reference.collection, self.count)
+        return None if labels is None else torch.from_numpy(labels).to(loop.feed.device)
 
 
 def sample_count(most: int, real: int) -> int:
@@ -113,7 +124,7 @@ def pace(loop: Loop) -> float:
         if loop.feed.device.type == "cuda":
             torch.cuda.synchronize(loop.feed.device)
         steps += 1
-    return steps * loop.recipe.training.batch_size / (time.perf_counter() - started)
+    return steps * loop.portion / (time.perf_counter() - started)
 
 
 def interval(seconds: float, rate: float, share: float, batch: int, total: int | None) -> int:

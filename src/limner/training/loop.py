@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 
-from limner.noise import Stream, derived_seed, normal
+from limner.noise import Stream, derived_seed, normal, uniform
 from limner.recipe import Recipe
 from limner.training.ema import AveragedGenerator
 from limner.training.feed import Feed
-from limner.training.step import Measures, Step
+from limner.training.schedule import rate_scale
+from limner.training.step import Step
+from limner.training.turns import Batch, Measures
 
 
 @dataclass
@@ -146,14 +149,44 @@ class Loop:
     def advance(self) -> None:
         """One update. Everything random in it follows from (seed, step) or (seed, global sample index)."""
         training, progress = self.recipe.training, self.progress
-        first, count = progress.images, training.batch_size
         torch.manual_seed(derived_seed(training.seed, Stream.TORCH, progress.step))
-        real = self.feed.batch(first, count)
-        z = self.latents(Stream.TRAIN_LATENT, first, count)
-        self.measures = self.step(real, z)
+        self.set_rates()
+        first, size, turns = progress.images, training.batch_size, training.critic_steps
+        batches = [self.batch(first + turn * size, size) for turn in range(turns)]
+        self.measures = self.step(batches, progress.step * turns, first)
         progress.step += 1
-        progress.images += count
-        self.average.update(count, progress.images)
+        progress.images += self.portion
+        self.average.update(self.portion, progress.images)
+
+    @property
+    def portion(self) -> int:
+        """Real images in one update."""
+        return self.recipe.training.batch_size * self.recipe.training.critic_steps
+
+    def batch(self, first: int, count: int) -> Batch:
+        """Real images of global sample indices ``first`` to ``first + count``, and what belongs to them."""
+        indices = np.arange(first, first + count)
+        labels = mix = None
+        if self.recipe.network.conditioning != "none":
+            labels = self.feed.labels(first, count)
+        if self.step.penalties.terms:
+            drawn = uniform(self.recipe.training.seed, Stream.MIX, indices, 1)[:, 0]
+            mix = torch.from_numpy(drawn).to(self.feed.device, self.feed.dtype, non_blocking=True)
+        real = self.feed.batch(first, count)
+        return Batch(real, self.latents(Stream.TRAIN_LATENT, first, count), indices, labels, mix)
+
+    def set_rates(self) -> None:
+        """Give both optimizers the recipe's learning rates, as far along as the schedule is, lowered by rollbacks."""
+        scale = self.progress.rate_scale * rate_scale(
+            self.recipe.schedule, self.progress.images + self.portion, self.images
+        )
+        players = (
+            (self.step.generator_optimizer, self.recipe.generator),
+            (self.step.discriminator_optimizer, self.recipe.discriminator),
+        )
+        for optimizer, player in players:
+            for group in optimizer.param_groups:
+                group["lr"] = player.lr * scale
 
     def latents(self, stream: Stream, first: int, count: int) -> torch.Tensor:
         """Latent vectors of global indices ``first`` to ``first + count``: [count, Z] on the networks' device."""

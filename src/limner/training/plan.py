@@ -1,9 +1,7 @@
-"""What a training would be: the data, the resolved recipe, and its time and memory, measured on a few updates."""
+"""What a training would be: the data, the resolved recipe, and its time and memory, measured in a rehearsal."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +14,11 @@ from limner.device import choose_device
 from limner.progress import duration
 from limner.recipe import DEFAULT, Recipe
 from limner.training import display as displays
-from limner.training.loop import Loop
-from limner.training.train import assemble, resolved
+from limner.training.assembly import resolved, total_images
+from limner.training.memory import fit
 
 SECONDS = 3.0
-LEAST_STEPS = 3
+"""Of updates that are timed."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +30,12 @@ class Plan:
         data: the collection's summary.
         parameters: of generator and discriminator.
         images: in all, or ``None`` when minutes decide.
-        images_per_second: measured.
-        memory: peak bytes of the process (CPU) or of the device while it was measured.
+        images_per_second: measured, of updates.
+        memory: bytes at the peak, of the process (CPU) or on the device, samples, evaluations and checkpoints included.
         checkpoint: bytes of one checkpoint.
         epoch_size: images that are trained on.
+        after: bytes at the peak by what had been done so far.
+        fitted: what was changed so that the training fits into memory; empty where nothing was.
     """
 
     recipe: Recipe
@@ -46,6 +46,8 @@ class Plan:
     memory: int
     checkpoint: int
     epoch_size: int
+    after: Mapping[str, int]
+    fitted: str = ""
 
     @property
     def seconds(self) -> float:
@@ -53,6 +55,11 @@ class Plan:
         if self.images is None:
             return 60 * (self.recipe.training.minutes or 0)
         return self.images / self.images_per_second
+
+    @property
+    def seconds_per_1000_images(self) -> float:
+        """Of updates; judging takes ``evaluation.share`` of the time besides."""
+        return 1000 / self.images_per_second
 
     def values(self) -> dict[str, Any]:
         """Everything, for JSON."""
@@ -62,8 +69,13 @@ class Plan:
             "parameters": {"generator": self.parameters[0], "discriminator": self.parameters[1]},
             "images": self.images,
             "images_per_second": round(self.images_per_second, 2),
+            "seconds_per_1000_images": round(self.seconds_per_1000_images, 2),
             "seconds": round(self.seconds, 1),
             "peak_memory_bytes": self.memory,
+            "peak_memory_bytes_after": dict(self.after),
+            "micro_batch": self.recipe.training.micro_batch or self.recipe.training.batch_size,
+            "recompute": self.recipe.training.recompute,
+            "fitted": self.fitted,
             "disk_bytes": self.checkpoint * (self.recipe.snapshots.keep + 1),
         }
 
@@ -80,8 +92,9 @@ class Plan:
             f" discriminator {self.parameters[1]:,}",
             f"training  {images:,} images ({images / self.epoch_size:,.1f} epochs) in batches of {training.batch_size}"
             f" on {training.device} in {training.precision}",
-            f"time      about {duration(self.seconds)} at {self.images_per_second:,.1f} images/s (measured now)",
-            f"memory    {self.memory / 1e9:.2f} GB at its peak (measured now)",
+            f"time      about {duration(self.seconds)} at {self.images_per_second:,.1f} images/s,"
+            f" {duration(self.seconds_per_1000_images)} for 1,000 images (measured now)",
+            f"memory    {self.fitted or f'{self.memory / 1e9:.2f} GB at its peak'} (measured now)",
             f"disk      at most {self.checkpoint * (self.recipe.snapshots.keep + 1) / 1e6:,.0f} MB of checkpoints",
         ]
         for item in data["skipped"][:10]:
@@ -94,59 +107,36 @@ def plan(
     recipe: str | Path | Recipe = DEFAULT,
     *,
     overrides: Mapping[str, Any] | None = None,
+    memory: int | None = None,
     display: displays.Display | None = None,
 ) -> Plan:
-    """Prepare everything as :func:`limner.training.train.train` does, and measure a few updates; writes no run.
+    """Prepare everything as :func:`limner.training.train.train` does, and rehearse it; writes no run.
+
+    Args:
+        data, recipe, overrides, display: as for a training.
+        memory: bytes that the training may take; micro-batch and recomputation are chosen so that it does not take more.
 
     Raises:
-        InputError: the call, the recipe or the data is wrong.
+        InputError: the call, the recipe or the data is wrong, or the training does not fit into memory.
     """
     recipe = Recipe.load(recipe, overrides)
     device = choose_device(recipe.training.device)
     with displays.opened(display) as shown:
         collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=shown.preparing)
-    recipe = resolved(recipe, collection, device)
-    loop = assemble(recipe, collection, device)
-    rate, memory = _measured(loop)
-    parameters = tuple(
-        sum(parameter.numel() for parameter in network.parameters())
-        for network in (loop.step.generator, loop.step.discriminator)
-    )
+        recipe = resolved(recipe, collection, device)
+        fitted = fit(data, recipe, memory, SECONDS, shown.say, torch.get_num_threads())
+    found = fitted.found
     # Weights and two moments of each, the average, and the generator's own file, at 4 or 8 bytes a number.
     width = 8 if recipe.training.precision == "float64" else 4
     return Plan(
-        recipe=recipe,
+        recipe=fitted.recipe,
         data=collection.summary,
-        parameters=(parameters[0], parameters[1]),
-        images=loop.images,
-        images_per_second=rate,
-        memory=memory,
-        checkpoint=width * (5 * parameters[0] + 3 * parameters[1]),
-        epoch_size=loop.feed.epoch_size,
+        parameters=found.parameters,
+        images=total_images(recipe, len(collection.train)),
+        images_per_second=1 / found.seconds,
+        memory=found.peak,
+        checkpoint=width * (5 * found.parameters[0] + 3 * found.parameters[1]),
+        epoch_size=found.epoch_size,
+        after=found.after,
+        fitted=fitted.said,
     )
-
-
-def _measured(loop: Loop) -> tuple[float, int]:
-    """Images per second and peak memory over a few updates."""
-    cuda = loop.feed.device.type == "cuda"
-    loop.advance()
-    if cuda:
-        torch.cuda.synchronize(loop.feed.device)
-    started, steps = time.perf_counter(), 0
-    while steps < LEAST_STEPS or time.perf_counter() - started < SECONDS:
-        loop.advance()
-        if cuda:
-            torch.cuda.synchronize(loop.feed.device)
-        steps += 1
-    rate = steps * loop.recipe.training.batch_size / (time.perf_counter() - started)
-    return rate, torch.cuda.max_memory_allocated(loop.feed.device) if cuda else _peak_resident()
-
-
-def _peak_resident() -> int:
-    """The most memory that this process has had so far, in bytes; 0 where that cannot be known."""
-    try:
-        import resource
-    except ImportError:
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

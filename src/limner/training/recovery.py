@@ -36,21 +36,9 @@ def load_checkpoint(loop: Loop, checkpoint: Path) -> None:
             int(state.get("rollbacks", 0)),
             float(state.get("rate_scale", 1.0)),
         )
-        set_rates(loop)
     except (OSError, SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{checkpoint}: cannot be resumed from ({first})") from error
-
-
-def set_rates(loop: Loop) -> None:
-    """Give both optimizers the recipe's learning rates, lowered as far as rollbacks have lowered them."""
-    players = (
-        (loop.step.generator_optimizer, loop.recipe.generator),
-        (loop.step.discriminator_optimizer, loop.recipe.discriminator),
-    )
-    for optimizer, player in players:
-        for group in optimizer.param_groups:
-            group["lr"] = player.lr * loop.progress.rate_scale
 
 
 @dataclass(frozen=True)
@@ -84,7 +72,6 @@ class Recovery:
         loop.progress.seconds = broken.seconds
         loop.progress.rollbacks = broken.rollbacks + 1
         loop.progress.rate_scale = broken.rate_scale * signal.rate_scale
-        set_rates(loop)
         loop.measures = None  # of the updates that are undone
         self.run.go_back(images)
         rates = f"learning rates are {loop.progress.rate_scale:g} times the recipe's from here on"

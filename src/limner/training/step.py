@@ -7,37 +7,48 @@ z into images that D should take for real. An update has three parts:
 2.  D sees real images and those fakes, and improves at telling them apart.
 3.  The improved D looks at the same fakes, and G improves at fooling it.
 
-Only here do networks, loss and optimizers meet. The generator's turn uses the fakes that the discriminator has just seen, so
-G runs forward once; and it needs D's gradient with respect to its *input* only, so D's weights are frozen for that pass,
-which saves a third of its cost and changes nothing.
+Only here do networks, losses and optimizers meet; what they are is none of this file's business. The generator's turn uses the
+fakes that the discriminator has just seen, so G runs forward once; and it needs D's gradient with respect to its *input* only,
+so D's weights are frozen for that pass, which saves a third of its cost and changes nothing.
+
+Three things may come between. Images can be augmented on their way to D, real and fake alike. A batch can be cut into parts
+that fit into memory, whose gradients add up to the batch's. And D may have several turns, each with a batch of its own, before
+G has one (the critic of a Wasserstein GAN).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from limner.training.objectives import Objective
+from limner.training.augment import FAKE, FAKE_FOR_GENERATOR, REAL, REAL_FOR_GENERATOR, Augmentation
+from limner.training.objectives import Objective, classification, reconstruction
+from limner.training.regularizers import Regularizer, clip_weights
+from limner.training.turns import Batch, Images, Labels, Measures, Scalar, mean
 
-Images = Float[Tensor, "b c h w"]
-Latents = Float[Tensor, "b z"]
-Scalar = Float[Tensor, ""]
+Logits = Float[Tensor, " b"]
 
 
 @dataclass(frozen=True)
-class Measures:
-    """What one update showed. Scalars stay on the device until somebody reads them."""
+class Penalties:
+    """What D's gradient is penalised for.
 
-    discriminator_loss: Scalar
-    generator_loss: Scalar
-    real_logit: Scalar
-    fake_logit: Scalar
+    Attributes:
+        terms: each with its weight.
+        every: in how many turns of D one has penalties, which then weigh as many times more (Karras et al. 2020, StyleGAN2,
+            "lazy regularization").
+        clip: D's weights are cut to -clip..clip; 0 leaves them.
+    """
+
+    terms: Sequence[tuple[Regularizer, float]] = ()
+    every: int = 1
+    clip: float = 0.0
 
 
 @dataclass
@@ -49,6 +60,11 @@ class Step:
         generator_optimizer, discriminator_optimizer: over their parameters.
         objective: the losses.
         autocast: a new context for the forward passes (lower precision, or nothing).
+        penalties: on D's gradient.
+        augment: what D sees instead of the images themselves.
+        weights: of ``classification`` and ``reconstruction``, for discriminators that can do those.
+        clip_norms: the longest gradient of G and of D; 0 for any.
+        micro_batch: the most images at once; ``None`` for the whole batch.
     """
 
     generator: nn.Module
@@ -57,47 +73,153 @@ class Step:
     discriminator_optimizer: Optimizer
     objective: Objective
     autocast: Callable[[], AbstractContextManager[object]]
+    penalties: Penalties = Penalties()
+    augment: Augmentation | None = None
+    weights: tuple[float, float] = (0.0, 0.0)
+    clip_norms: tuple[float, float] = (0.0, 0.0)
+    micro_batch: int | None = None
 
-    def __call__(self, real: Images, z: Latents) -> Measures:
-        """Update both networks once.
+    def __call__(self, batches: Sequence[Batch], number: int = 0, seen: int = 0) -> Measures:
+        """Update D once for each batch, then G once with the last one.
 
         Args:
-            real: images in [-1, 1].
-            z: as many latent vectors.
+            batches: one or more.
+            number: turns that D has had before.
+            seen: images that the training has seen before.
         """
-        with self.autocast():
-            fake = self.generator(z)
-        discriminator_loss, real_logits, fake_logits = self.update_discriminator(real, fake.detach())
-        generator_loss = self.update_generator(fake)
-        return Measures(discriminator_loss, generator_loss, real_logits.mean(), fake_logits.mean())
+        for turn, batch in enumerate(batches, 1):
+            parts = batch.parts(self.micro_batch)
+            # One graph of G is kept for its turn; with more parts there would be no memory for them, and G draws them again.
+            keep = turn == len(batches) and len(parts) == 1
+            with torch.set_grad_enabled(keep):
+                fakes = [self.draw(part) for part in parts]
+            measures = self.update_discriminator(parts, [fake.detach() for fake in fakes], number + turn - 1, seen)
+        loss = self.update_generator(parts, fakes if keep else [None] * len(parts), seen)
+        return replace(measures, generator_loss=loss)
 
-    def update_discriminator(self, real: Images, fake: Images) -> tuple[Scalar, Tensor, Tensor]:
-        """D's turn: its loss, and its logits of the real and of the fake images.
+    def draw(self, batch: Batch) -> Images:
+        """G's images of a batch's latents and classes."""
+        with self.autocast():
+            return self.generator(batch.z) if batch.labels is None else self.generator(batch.z, batch.labels)  # type: ignore[no-any-return]
+
+    def update_discriminator(self, parts: Sequence[Batch], fakes: Sequence[Images], number: int, seen: int) -> Measures:
+        """D's turn.
 
         Real and fake go through D separately, so that batch normalisation never mixes them.
         """
-        with self.autocast():
-            real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
-        real_logits, fake_logits = _precise(real_logits), _precise(fake_logits)
-        loss = self.objective.discriminator(real_logits, fake_logits)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        total = sum(map(len, parts))
+        measured, margins = [], []
+        for part, fake in zip(parts, fakes, strict=True):
+            share = len(part) / total
+            real, fake = self._seen(part.real, part, REAL, seen), self._seen(fake, part, FAKE, seen)
+            loss, measures, margin = self._judge(real, fake, part.labels)
+            margins.append(margin)
+            if self.penalties.terms and number % self.penalties.every == 0:
+                # By itself, after the loss: so there is never more than one graph of D.
+                (share * loss).backward()  # type: ignore[no-untyped-call]
+                loss = self._penalty(real, fake, part)
+                measures = replace(measures, penalty=loss.detach())
+            (share * loss).backward()  # type: ignore[no-untyped-call]
+            measured.append((share, measures))
+        _shorten(self.discriminator, self.clip_norms[1])
         self.discriminator_optimizer.step()
-        return loss.detach(), real_logits.detach(), fake_logits.detach()
+        if self.penalties.clip:
+            clip_weights(self.discriminator, self.penalties.clip)
+        if self.augment is not None:
+            self.augment.observe(torch.cat(margins))
+        return mean(measured)
 
-    def update_generator(self, fake: Images) -> Scalar:
-        """G's turn: its loss. ``fake`` still remembers how G made it."""
-        self.discriminator.requires_grad_(False)
-        with self.autocast():
-            logits = self.discriminator(fake)
-        loss = self.objective.generator(_precise(logits))
+    def update_generator(self, parts: Sequence[Batch], fakes: Sequence[Images | None], seen: int) -> Scalar:
+        """G's turn: its loss. ``fakes`` still remember how G made them; where there is none, G draws it (again)."""
         self.generator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.discriminator.requires_grad_(True)
+        total, losses = sum(map(len, parts)), []
+        with _frozen(self.discriminator):
+            for part, drawn in zip(parts, fakes, strict=True):
+                fake = self._seen(self.draw(part) if drawn is None else drawn, part, FAKE_FOR_GENERATOR, seen)
+                logits, classes, _ = self._look(fake, part.labels)
+                real_logits = None
+                if self.objective.relativistic:
+                    with torch.no_grad():
+                        real = self._seen(part.real, part, REAL_FOR_GENERATOR, seen)
+                        real_logits = self._look(real, part.labels)[0]
+                adversarial = self.objective.generator(logits, real_logits)
+                loss = adversarial
+                if classes is not None:
+                    assert part.labels is not None
+                    loss = loss + self.weights[0] * classification(classes, part.labels)
+                share = len(part) / total
+                (share * loss).backward()  # type: ignore[no-untyped-call]
+                losses.append(share * adversarial.detach())
+        _shorten(self.generator, self.clip_norms[0])
         self.generator_optimizer.step()
-        return loss.detach()
+        return sum(losses[1:], losses[0])
+
+    def _judge(self, real: Images, fake: Images, labels: Labels | None) -> tuple[Scalar, Measures, Logits]:
+        """D's loss on images as it sees them, what there is to tell of it, and by how much it takes real images for real."""
+        real_logits, real_classes, remembered = self._look(real, labels)
+        fake_logits, fake_classes, _ = self._look(fake, labels)
+        adversarial = loss = self.objective.discriminator(real_logits, fake_logits)
+        class_loss = memory_loss = None
+        if real_classes is not None and fake_classes is not None:
+            assert labels is not None
+            class_loss = (classification(real_classes, labels) + classification(fake_classes, labels)) / 2
+            loss = loss + self.weights[0] * class_loss
+        if remembered is not None:
+            memory_loss = reconstruction(remembered, real)
+            loss = loss + self.weights[1] * memory_loss
+        measures = Measures(
+            discriminator_loss=adversarial.detach(),
+            generator_loss=adversarial.detach(),  # until G has had its turn
+            real_logit=real_logits.detach().mean(),
+            fake_logit=fake_logits.detach().mean(),
+            classification=None if class_loss is None else class_loss.detach(),
+            reconstruction=None if memory_loss is None else memory_loss.detach(),
+            augment_probability=None if self.augment is None else self.augment.current,
+        )
+        return loss, measures, self.objective.margin(real_logits, fake_logits).detach()
+
+    def _penalty(self, real: Images, fake: Images, part: Batch) -> Scalar:
+        """All penalties of one turn, in float32 at least whatever the precision: gradients of gradients need it."""
+
+        def discriminator(images: Images) -> Logits:
+            logits = self.discriminator(images) if part.labels is None else self.discriminator(images, part.labels)
+            return logits  # type: ignore[no-any-return]
+
+        mix = part.mix if part.mix is not None else real.new_full((len(real),), 0.5)
+        with torch.autocast(real.device.type, enabled=False):
+            real, fake = real.detach(), fake.detach().to(real.dtype)
+            terms = [weight * term(discriminator, real, fake, mix) for term, weight in self.penalties.terms]
+            return self.penalties.every * sum(terms[1:], terms[0])
+
+    def _look(self, images: Images, labels: Labels | None) -> tuple[Logits, Tensor | None, Tensor | None]:
+        """What D says: logits, and where it can do that, classes and what it remembers of the images."""
+        known = () if labels is None else (labels,)
+        with self.autocast():
+            if not getattr(self.discriminator, "auxiliary", ()):
+                return _precise(self.discriminator(images, *known)), None, None
+            logits, classes, remembered = self.discriminator.opinion(images, *known)  # type: ignore[operator]
+        return _precise(logits), _precise(classes), _precise(remembered)
+
+    def _seen(self, images: Images, batch: Batch, turn: int, seen: int) -> Images:
+        """Images as D sees them."""
+        return images if self.augment is None else self.augment(images, batch.indices, turn, seen)
 
 
-def _precise(logits: Tensor) -> Tensor:
+def _precise(values: Tensor) -> Tensor:
     """Losses are computed in float32 at least."""
-    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+    return values.float() if values is not None and values.dtype in (torch.bfloat16, torch.float16) else values
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
+
+
+def _shorten(network: nn.Module, longest: float) -> None:
+    if longest:
+        nn.utils.clip_grad_norm_(network.parameters(), longest)

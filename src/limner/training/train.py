@@ -1,4 +1,4 @@
-"""Assembly: a recipe and a collection become data, networks, optimizers and callbacks, and then a loop."""
+"""A training from its beginning to its end, or from a checkpoint on: data, loop, callbacks, and what is left behind."""
 
 from __future__ import annotations
 
@@ -8,46 +8,31 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from math import ceil
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-import torch._dynamo  # what torch's optimizers import at their first use: here it belongs to the imports
-from torch import nn
-from torch.optim import Optimizer
 
 from limner import rundir
 from limner.data import Collection, prepare
-from limner.device import (
-    autocast_for,
-    choose_device,
-    choose_precision,
-    environment,
-    keep_freed_memory,
-    parameter_type,
-)
+from limner.device import choose_device, environment
 from limner.errors import InputError
 from limner.judging.evaluate import Judge
 from limner.judging.features import open_extractor
 from limner.judging.inspect.quick import quick_findings
 from limner.judging.reference import reference
-from limner.networks import build, place
-from limner.recipe import DEFAULT, Player, Recipe
+from limner.recipe import DEFAULT, Recipe
 from limner.rundir import RunDir
-from limner.tables import OBJECTIVES, OPTIMIZERS
 from limner.training import display as displays
+from limner.training.assembly import assemble, resolved
 from limner.training.callbacks import Checkpoint, Measure, Show
 from limner.training.conclude import conclude
-from limner.training.ema import AveragedGenerator
-from limner.training.feed import Feed
 from limner.training.guard import Guard, event
 from limner.training.judge import Examine, interval, pace, sample_count
 from limner.training.loop import Loop
 from limner.training.outcome import Outcome
 from limner.training.recovery import Recovery, load_checkpoint
-from limner.training.step import Step
 from limner.version import __version__
 
 SKIPPED_NAMED = 5
@@ -87,7 +72,8 @@ def train(
         _introduce(shown, recipe, collection)
         judge = make_judge(recipe, collection, device, shown)
         # Measured on a loop of its own: the training is the same whether it was measured or not.
-        rate = pace(assemble(recipe, collection, device)) if judge and recipe.evaluation.every_images is None else None
+        rate = pace(assemble(recipe, collection, device)) if _asks_for_pace(recipe, judge) else None
+        recipe = _scheduled(recipe, rate)
         loop = assemble(recipe, collection, device)
         run = RunDir.create(Path(runs), name, default_name or collection.title)
         with run.locked():
@@ -130,7 +116,7 @@ def resume(
         loop = assemble(recipe, collection, device)
         load_checkpoint(loop, checkpoint)
         judge = make_judge(recipe, collection, device, shown)
-        rate = pace(assemble(recipe, collection, device)) if judge and recipe.evaluation.every_images is None else None
+        rate = pace(assemble(recipe, collection, device)) if _asks_for_pace(recipe, judge) else None
         if overrides and loop.images is not None and loop.images < loop.progress.images:
             raise InputError(
                 f"{run.path}: has seen {loop.progress.images:,} images already, more than the {loop.images:,} asked for;"
@@ -148,6 +134,22 @@ def resume(
         return _run(run, loop, collection, judge, rate, shown)
 
 
+def _asks_for_pace(recipe: Recipe, judge: Judge | None) -> bool:
+    """Whether images per second have to be known before the training begins."""
+    falling = recipe.schedule.name != "constant" and recipe.schedule.images is None
+    return (judge is not None and recipe.evaluation.every_images is None) or (
+        falling and recipe.training.minutes is not None
+    )
+
+
+def _scheduled(recipe: Recipe, rate: float | None) -> Recipe:
+    """The recipe with the images over which rates fall, where minutes decide how long a training is."""
+    settings, minutes = recipe.schedule, recipe.training.minutes
+    if settings.name == "constant" or settings.images is not None or minutes is None or rate is None:
+        return recipe
+    return recipe.changed({"schedule.images": max(1, round(60 * minutes * rate))})
+
+
 def _inexact(
     data: Mapping[str, Any], collection: Collection, was: Mapping[str, Any], now: Mapping[str, Any]
 ) -> list[str]:
@@ -163,63 +165,6 @@ def _inexact(
     if changed:
         notes.append(f"{'; '.join(changed)}: the training goes on, but not bit for bit as it would have")
     return notes
-
-
-def resolved(recipe: Recipe, collection: Collection, device: torch.device) -> Recipe:
-    """The recipe with everything that was measured or chosen written in: size, channels, device, precision."""
-    return recipe.changed(
-        {
-            "image.width": collection.width,
-            "image.height": collection.height,
-            "image.channels": collection.channels,
-            "training.device": str(device),
-            "training.precision": choose_precision(recipe.training.precision, device),
-        }
-    )
-
-
-def assemble(recipe: Recipe, collection: Collection, device: torch.device) -> Loop:
-    """Networks, optimizers, objective, data and average, ready to run; ``recipe`` is resolved."""
-    keep_freed_memory()
-    dtype = parameter_type(recipe.training.precision)
-    pair = build(recipe, width=collection.width, height=collection.height, channels=collection.channels)
-    generator, discriminator = (place(network, device, dtype).train() for network in pair)
-    objective = OBJECTIVES[recipe.objective.name].load()(real_label=recipe.objective.real_label)
-    step = Step(
-        generator,
-        discriminator,
-        make_optimizer(generator, recipe.generator),
-        make_optimizer(discriminator, recipe.discriminator),
-        objective,
-        autocast_for(recipe.training.precision, device),
-    )
-    return Loop(
-        recipe=recipe,
-        step=step,
-        feed=Feed(collection, recipe.training.seed, device, dtype),
-        average=AveragedGenerator(generator, recipe.ema),
-        images=total_images(recipe, len(collection.train)),
-    )
-
-
-def make_optimizer(network: nn.Module, player: Player) -> Optimizer:
-    """The optimizer that a recipe names, fused where the device can."""
-    kind = OPTIMIZERS[player.optimizer].load()
-    device = next(network.parameters()).device
-    optimizer: Optimizer = kind(
-        network.parameters(), lr=player.lr, betas=(player.beta1, player.beta2), fused=device.type in ("cpu", "cuda")
-    )
-    return optimizer
-
-
-def total_images(recipe: Recipe, epoch_size: int) -> int | None:
-    """Images that the recipe's duration comes to, in whole batches; ``None`` when it is counted in minutes."""
-    training = recipe.training
-    if training.minutes is not None:
-        return None
-    # Rounded first: 1.1 epochs of 100 images are 110, whatever binary fractions make of it.
-    images = training.images if training.images is not None else round((training.epochs or 0) * epoch_size, 6)
-    return max(1, ceil(images / training.batch_size)) * training.batch_size
 
 
 def generator_description(recipe: Recipe, collection: Collection) -> dict[str, str]:
@@ -295,7 +240,7 @@ def _run(
             checkpoint.save(loop)
         if rate is not None:
             seconds = time.perf_counter() - began
-            every = interval(seconds, rate, evaluation.share, loop.recipe.training.batch_size, loop.images)
+            every = interval(seconds, rate, evaluation.share, loop.portion, loop.images)
             loop.recipe = loop.recipe.changed({"evaluation.every_images": every})
             run.write(rundir.RECIPE, loop.recipe.to_toml())
     checkpoint.describe(generator_description(loop.recipe, collection))

@@ -28,7 +28,7 @@ from limner.judging.inspect.quick import quick_findings
 from limner.judging.inspect.read import Reading, read
 from limner.judging.inspect.sheet import Section, draw_sheet
 from limner.progress import counted
-from limner.recipe_text import printable
+from limner.recipe.text import printable
 
 __all__ = ["Inspection", "check_outputs", "inspect", "quick_findings", "write_outputs"]
 

@@ -1,29 +1,16 @@
-"""The recipe: the one description of a training, checked as a whole, in TOML. Every default of Limner stands here.
-
-The text under a field is its help. A recipe knows nothing of torch, so it can be read, checked and shown at once.
-"""
+"""The parts of a recipe, field by field. Every default of Limner stands here; the text under a field is its help."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
-
-from limner import recipe_text, tables
-from limner.errors import InputError
-from limner.recipe_rules import across, merged, unused_fields
-
-DEFAULT = "quick"
-"""What is trained when no recipe is named."""
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 Side = Annotated[int, Field(ge=8, le=1024)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Moment = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1, le=2**40)]
+Weight = Annotated[float, Field(ge=0, le=10**6)]
 
 
 class Section(BaseModel):
@@ -68,6 +55,10 @@ class Image(Section):
     """The longer side, in pixels, when the size is measured on larger pictures."""
     held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """The share of pictures that training never sees, kept to judge by; 0 for none. Sets of under 100 keep none."""
+    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
+    """Pictures that are as good mirrored (maps are, letters are not) are shown mirrored half of the time."""
+    rotate: bool = False
+    """Pictures that are as good turned are shown in all four directions (not square: upright or upside down)."""
 
 
 class Network(Section):
@@ -78,7 +69,11 @@ class Network(Section):
     latent: Annotated[int, Field(ge=1, le=4096)] = 100
     """Length of the latent vector z."""
     init_std: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """Weights start as N(0, init_std); 0 keeps torch's own initialisation."""
+    """Weights start as N(0, init_std); 0 keeps the family's own initialisation."""
+    conditioning: str = "none"
+    """How both networks learn of classes: a name from the table of conditionings."""
+    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=10_000)] | None = None
+    """The names of the classes. Without it: measured on the data."""
 
 
 class Player(Section):
@@ -91,12 +86,32 @@ class Player(Section):
         512,
     )
     """Widths of the fully connected layers, from the input on."""
+    depth: Annotated[int, Field(ge=1, le=8)] = 1
+    """Residual blocks at each resolution."""
     activation: Literal["relu", "leaky_relu", "silu"] = "leaky_relu"
     """What stands between the layers."""
     slope: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Slope of ``leaky_relu`` below zero."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of activations set to zero in training, after each activation."""
+    norm: Literal["batch", "instance", "layer", "none", "spectral"] = "batch"
+    """What keeps activations in range: a normalisation, or ``spectral``, which bounds the weights instead."""
+    kernel: Annotated[int, Field(ge=2, le=9)] = 4
+    """Side of the convolutions that change the resolution, at least the stride."""
+    stride: Literal[2, 4] = 2
+    """By how much a convolution changes the resolution."""
+    upsample: Literal["transposed", "nearest", "bilinear", "pixel-shuffle"] = "transposed"
+    """How the generator doubles the picture (generator only)."""
+    smooth: Annotated[int, Field(ge=0, le=9)] = 0
+    """Side of one more convolution at the end, odd; 0 for none (generator only)."""
+    excitation: bool = True
+    """Small maps switch the channels of large ones on and off (Liu et al. 2021)."""
+    residual: bool = True
+    """A second branch without nonlinearity at each halving (Liu et al. 2021)."""
+    deviation: bool = True
+    """The discriminator sees how much the images of a batch differ (Karras et al. 2018)."""
+    reconstruction: bool = True
+    """The discriminator also learns to draw what it saw from its features (Liu et al. 2021)."""
     optimizer: str = "adam"
     """How gradients become steps: a name from the table of optimizers."""
     lr: Rate = 0.0002
@@ -105,6 +120,12 @@ class Player(Section):
     """Adam's decay of the mean gradient, 0 to under 1."""
     beta2: Moment = 0.999
     """Adam's decay of the mean squared gradient, 0 to under 1."""
+    alpha: Moment = 0.99
+    """RMSprop's decay of the mean squared gradient, 0 to under 1."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """AdamW's decay of the weights, times the learning rate, in each update."""
+    clip_norm: Weight = 0.0
+    """Gradients longer than this are shortened to it; 0 leaves them."""
 
 
 class Objective(Section):
@@ -114,6 +135,56 @@ class Objective(Section):
     """The loss: a name from the table of objectives."""
     real_label: Annotated[float, Field(gt=0.5, le=1)] = 1.0
     """The label of real images, over 0.5 to 1; 0.9 is one-sided label smoothing (Salimans et al. 2016)."""
+    classification: Weight = 1.0
+    """Weight of the class loss, for ``acgan``."""
+    reconstruction: Weight = 1.0
+    """Weight of the discriminator's task to remember what it saw, for families that have it."""
+
+
+class Regularizers(Section):
+    """What keeps the discriminator smooth."""
+
+    r1: Weight = 0.0
+    """Gamma: half of it times the squared gradient at real images is added to D's loss (Mescheder et al. 2018)."""
+    r2: Weight = 0.0
+    """Gamma of the same at generated images."""
+    gradient_penalty: Weight = 0.0
+    """Lambda of WGAN-GP: the gradient between real and generated images is drawn to length 1 (Gulrajani et al. 2017)."""
+    every: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Only every so many updates of D, with as many times the weight (Karras et al. 2020)."""
+    clip: Weight = 0.0
+    """D's weights are cut to -clip..clip after each update; 0 leaves them (Arjovsky et al. 2017)."""
+
+
+class Augment(Section):
+    """What is done to real and generated images alike before the discriminator sees them; samples never show it."""
+
+    policy: tuple[Literal["color", "translation", "cutout"], ...] = ()
+    """Which changes (Zhao et al. 2020)."""
+    probability: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of images that each change is made to; where it adapts, it starts from 0 and this is the most."""
+    target: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Over 0: the probability follows the discriminator's overfitting, to keep the mean sign of its real logits here
+    (0.6 in Karras et al. 2020); 0: it is fixed."""
+    speed_images: Positive = 500_000
+    """Where the probability adapts: images in which it can go from 0 to 1."""
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Standard deviation of noise on the images, as a share of their range; 0.15 is 15 %."""
+    noise_images: Positive | None = None
+    """The noise fades to nothing over so many images. Without it: it stays."""
+
+
+class Schedule(Section):
+    """How the learning rates of both networks change on the way."""
+
+    name: Literal["constant", "linear", "cosine"] = "constant"
+    """How they fall once they have risen."""
+    warmup_images: Annotated[int, Field(ge=0, le=2**40)] = 0
+    """They rise from 0 over so many images."""
+    images: Positive | None = None
+    """They reach ``final`` after so many images. Without it: at the end of the training."""
+    final: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """What remains of them at the end, as a share."""
 
 
 class Ema(Section):
@@ -131,6 +202,13 @@ class Training(Section):
 
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 64
     """Images in one update."""
+    micro_batch: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """Images that are computed at once: a batch is cut into such pieces, whose gradients are added up. Saves memory; batch
+    normalisation then sees a piece only. Without it: the whole batch."""
+    recompute: bool = False
+    """Activations are computed again for the gradients instead of being kept: less memory, about a third more time."""
+    critic_steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Updates of the discriminator for each one of the generator, each with a batch of its own."""
     epochs: Annotated[float, Field(gt=0, le=10**7)] | None = None
     """Stop after this many passes over the images. Give one of epochs, images, minutes."""
     images: Positive | None = None
@@ -184,146 +262,3 @@ class Health(Section):
     """How often the training goes back to its last good state, with lower rates, before it is stopped."""
     rate_scale: Annotated[float, Field(gt=0, le=1)] = 0.5
     """What both learning rates are multiplied by each time."""
-
-
-class Recipe(Section):
-    """A training, described completely. See :meth:`load` and :meth:`from_values`."""
-
-    format: Literal[1] = 1
-    """Version of this layout."""
-    about: About = About()
-    image: Image = Image()
-    network: Network = Network()
-    generator: Player = Player()
-    discriminator: Player = Player()
-    objective: Objective = Objective()
-    ema: Ema = Ema()
-    training: Training = Training()
-    snapshots: Snapshots = Snapshots()
-    evaluation: Evaluation = Evaluation()
-    health: Health = Health()
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any], where: str = "given") -> Recipe:
-        """Check nested values (as TOML gives them).
-
-        Raises:
-            RecipeError: names every wrong field at once, with what was found and what is allowed.
-        """
-        problems: list[str] = []
-        recipe = None
-        try:
-            recipe = cls.model_validate(values)
-        except ValidationError as error:
-            problems += [recipe_text.explain(problem, cls) for problem in error.errors()]
-        problems += across(values, cls)
-        if problems or recipe is None:
-            raise RecipeError(problems, where)
-        return recipe
-
-    @classmethod
-    def load(cls, recipe: str | Path | Recipe, overrides: Mapping[str, Any] | None = None) -> Recipe:
-        """A recipe by its shipped name or from a TOML file, with some fields set otherwise.
-
-        Args:
-            recipe: a shipped name, a path, or a recipe.
-            overrides: values by ``section.field``; ``None`` takes a field out.
-
-        Raises:
-            InputError: no such recipe, or not TOML.
-            RecipeError: wrong fields, all of them named.
-        """
-        if isinstance(recipe, Recipe):
-            values, where = recipe.values(), "given"
-        else:
-            try:
-                values, where = _read(find(recipe).read_bytes(), str(recipe)), str(recipe)
-            except OSError as error:
-                raise InputError(f"recipe {recipe}: cannot be read ({error.strerror or error})") from None
-        overrides = overrides or {}
-        values = merged(values, overrides)
-        if any(name in overrides for name in tables.SELECTORS):
-            # Another network or optimizer was asked for: what the recipe says of the one before goes with it.
-            for name in unused_fields(values, cls).keys() - overrides.keys():
-                section, field = name.split(".")
-                if isinstance(values.get(section), dict):
-                    values[section].pop(field, None)
-        return cls.from_values(values, where)
-
-    def changed(self, overrides: Mapping[str, Any]) -> Recipe:
-        """The same recipe with some fields set otherwise (by ``section.field``), checked again."""
-        return Recipe.load(self, overrides)
-
-    def values(self) -> dict[str, Any]:
-        """Nested plain values: all that this recipe's choices use, and nothing that is ``None``."""
-        values = self.model_dump(mode="json", exclude_none=True)
-        for name in unused_fields(values, type(self)):
-            section, field = name.split(".")
-            values[section].pop(field, None)
-        return values
-
-    def to_toml(self) -> str:
-        """Complete and commented TOML; :meth:`from_toml` gives the same recipe back."""
-        return recipe_text.to_toml(self.values(), type(self))
-
-    @classmethod
-    def from_toml(cls, text: str, where: str = "given") -> Recipe:
-        """Check a recipe's TOML text (see :meth:`from_values` for the errors)."""
-        return cls.from_values(_read(text.encode(), where), where)
-
-
-class RecipeError(InputError):
-    """All that is wrong with a recipe: ``problems`` has one line each."""
-
-    def __init__(self, problems: Iterable[str], where: str = "given") -> None:
-        self.problems = [recipe_text.printable(problem) for problem in dict.fromkeys(problems)]
-        super().__init__("\n".join(f"recipe {where}: {problem}" for problem in self.problems))
-
-
-def names() -> list[str]:
-    """The names of the shipped recipes."""
-    return sorted(path.name.removesuffix(".toml") for path in _shipped().iterdir() if path.name.endswith(".toml"))
-
-
-def find(recipe: str | Path) -> Any:
-    """The TOML file of a shipped name or a path.
-
-    Raises:
-        InputError: there is none.
-    """
-    text = str(recipe)
-    if text in names():
-        return _shipped() / f"{text}.toml"
-    path = Path(text)
-    if path.is_file():
-        return path
-    if text.endswith(".toml") or "/" in text:
-        raise InputError(f"recipe {text}: no such file; 'limner recipes' lists those that are shipped")
-    hint = recipe_text.nearest(text, names())
-    raise InputError(f"recipe {text!r}: no such recipe{hint}; 'limner recipes' lists them, a path must end in .toml")
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """``section.field=value`` as given to ``--set``: the value is TOML, or else a plain word.
-
-    Raises:
-        InputError: it has no ``=``.
-    """
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise InputError(f"--set {text}: write section.field=value, such as generator.lr=1e-4")
-    try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except (ValueError, RecursionError):  # no TOML, or numbers and nests without end
-        return name.strip(), value.strip()
-
-
-def _shipped() -> Any:
-    return files("limner") / "recipes"
-
-
-def _read(text: bytes, where: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
-        raise InputError(f"recipe {where}: not TOML ({error})") from None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
-from limner import recipe_text, tables
+from limner import tables
+from limner.recipe import text as recipe_text
 
 _DURATIONS = ("training.epochs", "training.images", "training.minutes")
 _RHYTHMS = ("snapshots.every_images", "snapshots.every_epochs")
+_ONE_SIDED = (
+    *(f"discriminator.{name}" for name in ("upsample", "smooth", "excitation")),
+    *(f"generator.{name}" for name in ("residual", "deviation", "reconstruction")),
+)
 
 
 def merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,14 +52,65 @@ def unused_fields(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str
     used: set[str] = set()
     others: dict[str, str] = {}
     for name, value, table in _selected(values, model):
-        prefix = "" if name in ("network.family", "objective.name") else name.split(".")[0] + "."
+        prefix = "" if name.split(".")[0] in ("network", "objective") else name.split(".")[0] + "."
         for key, entry in table.items():
             fields = [field for field in entry.fields if field.startswith(prefix)]
             if key == value:
                 used.update(fields)
             else:
                 others.update({field: f"is not used by {name} = {value!r}" for field in fields})
+    others.update({field: f"has no meaning for the {field.split('.')[0]}" for field in _ONE_SIDED})
     return {field: why for field, why in others.items() if field not in used}
+
+
+def _value(values: Mapping[str, Any], model: type[BaseModel], name: str) -> Any:
+    """What a field has: what is given, or its default."""
+    section, field = name.split(".")
+    given = values.get(section)
+    if isinstance(given, Mapping) and field in given:
+        return given[field]
+    return model.model_fields[section].annotation.model_fields[field].default  # type: ignore[union-attr]
+
+
+def _contradictions(value: Callable[[str], Any]) -> Iterable[tuple[str, str]]:
+    """Fields that are right alone but not together: the name of one, and why."""
+
+    def over(name: str, bound: float) -> bool:
+        found = value(name)
+        return isinstance(found, int | float) and found > bound
+
+    family, conditioning = value("network.family"), value("network.conditioning")
+    entry = tables.NETWORKS.get(family) if isinstance(family, str) else None
+    wanted = conditioning if conditioning in tables.CONDITIONINGS and conditioning != "none" else None
+    if entry is not None and wanted is not None and wanted not in entry.conditions:
+        able = [key for key, other in tables.NETWORKS.items() if wanted in other.conditions]
+        yield "network.conditioning", f"the {family} family cannot do {wanted}; it can be had with {', '.join(able)}"
+    penalties = [f"regularizers.{name}" for name in tables.REGULARIZERS]
+    switched_on = [name for name in penalties if over(name, 0)]
+    normed = entry is not None and "discriminator.norm" in entry.fields
+    if switched_on and normed and value("discriminator.norm") == "batch":
+        yield (
+            switched_on[0],
+            "a penalty is on each image's own gradient, and batch normalisation mixes images;"
+            " set discriminator.norm to layer, instance, spectral or none",
+        )
+    if over("regularizers.every", 1) and not switched_on:
+        yield "regularizers.every", f"there is nothing to do less often; switch on one of {', '.join(penalties)}"
+    if over("augment.target", 0) and not value("augment.policy"):
+        yield "augment.target", "there is nothing to adapt; give augment.policy some of color, translation, cutout"
+    batch, micro = value("training.batch_size"), value("training.micro_batch")
+    if isinstance(batch, int) and isinstance(micro, int) and micro > batch:
+        yield "training.micro_batch", f"must be at most training.batch_size, which is {batch}"
+    for player in ("generator", "discriminator"):
+        kernel, stride = value(f"{player}.kernel"), value(f"{player}.stride")
+        if isinstance(kernel, int) and isinstance(stride, int) and kernel < stride:
+            yield (
+                f"{player}.kernel",
+                f"must be at least {player}.stride, which is {stride}, or pixels would be left out",
+            )
+    smooth = value("generator.smooth")
+    if isinstance(smooth, int) and smooth and (smooth % 2 == 0 or smooth < 3):
+        yield "generator.smooth", f"must be 0 or an odd number from 3 to 9 (found {smooth})"
 
 
 def across(values: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
@@ -73,6 +129,8 @@ def across(values: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
             section, field = name.split(".")
             if isinstance(values.get(section), Mapping) and field in values[section]:
                 problems.append(f"{name}: {why}; leave it out")
+    for name, why in _contradictions(lambda name: _value(values, model, name)):
+        problems.append(f"{name}: {why}")
     for group, least in ((_DURATIONS, 1), (_RHYTHMS, 0)):
         section = values.get(group[0].split(".")[0], {})
         given = [name for name in group if isinstance(section, Mapping) and name.split(".")[1] in section]

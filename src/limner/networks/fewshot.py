@@ -1,0 +1,249 @@
+"""The pair for small collections and small machines: most of its work is done where the picture is small.
+
+The generator doubles a learned base as DCGAN's does, with skip-layer excitation (Liu, Zhu, Song and Elgammal, ICLR 2021,
+"Towards faster and stabilized GAN training for high-fidelity few-shot image synthesis", section 3.1): what it knows at a small
+size switches channels on and off at a large one. The discriminator halves in two branches, one of which has no nonlinearity
+(there, section 3.2), ends in a look over the whole base, and can be asked to draw what it saw from its own features (there, and
+"self-supervised reconstruction"): features that describe a picture well are harder to overfit with.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from limner.networks.conditioning import Classified, ClassifiedLatent, needed
+from limner.networks.layers import Opinion, Stack, activation, after, doubling, recompute, run
+from limner.networks.norms import norm, normalises, spectral
+from limner.networks.resample import Halving, enlarge, halvings
+
+REACH = 3
+"""Skip-layer excitation goes over so many doublings."""
+
+
+class Excitation(nn.Module):
+    """Gates for the channels of a large map, from a small one: pooled to 4x4 at most, two layers, sigmoid.
+
+    Args:
+        inside: channels of the small map.
+        outside: channels that are switched.
+    """
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(4)
+        self.layers = nn.Sequential(nn.Conv2d(inside, outside, 4), nn.LeakyReLU(0.1), nn.Conv2d(outside, outside, 1))
+
+    def forward(self, small: Float[Tensor, "b k h w"], large: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c H W"]:
+        """The large map, each channel times its gate."""
+        gates: Tensor = self.layers(self.pool(small))
+        return large * gates.sigmoid()
+
+
+class Generator(nn.Module):
+    """Latent vectors to images.
+
+    Args:
+        latent: length of the latent vector.
+        width_px, height_px: size of the images, 8 or more.
+        channels: 1, 3 or 4.
+        classes: how many there are; 0 for none.
+        width: channels at half the resolution.
+        depth: convolutions at each resolution.
+        activation, slope, norm, upsample: see :class:`limner.recipe.Player`.
+        excitation: whether small maps switch the channels of large ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        latent: int,
+        width_px: int,
+        height_px: int,
+        channels: int,
+        classes: int,
+        width: int,
+        depth: int,
+        activation: str,
+        slope: float,
+        norm: str,
+        upsample: str,
+        excitation: bool = True,
+    ) -> None:
+        super().__init__()
+        self.recompute = False
+        self.conditional_norm = bool(classes) and normalises(norm)
+        self.latent = ClassifiedLatent(latent, 0 if self.conditional_norm else classes)
+        stages = halvings(height_px, width_px)
+        widths, bias = doubling(width, len(stages)), not normalises(norm)
+
+        def then(count: int) -> list[nn.Module]:
+            return after(count, norm, classes, activation, slope, 0.0)
+
+        base = nn.ConvTranspose2d(self.latent.length, widths[-1], stages[-1].outside, bias=bias)
+        blocks: list[list[nn.Module]] = [[base, *then(widths[-1])]]
+        for stage, inside, outside in zip(stages[:0:-1], widths[:0:-1], widths[-2::-1], strict=True):
+            block = [*enlarge(upsample, stage, inside, outside, bias), *then(outside)]
+            for _ in range(depth - 1):
+                block += [nn.Conv2d(outside, outside, 3, padding=1, bias=bias), *then(outside)]
+            blocks.append(block)
+        self.blocks = nn.ModuleList(Stack([block]) for block in blocks)
+        counts = widths[::-1]
+        self.excitations = nn.ModuleDict(
+            {str(k): Excitation(counts[k - REACH], counts[k]) for k in range(REACH, len(blocks)) if excitation}
+        )
+        self.last = nn.Sequential(*enlarge(upsample, stages[0], widths[0], channels, True), nn.Tanh())
+        if norm == "spectral":
+            spectral(self)
+
+    def forward(self, z: Float[Tensor, "b z"], labels: Int[Tensor, " b"] | None = None) -> Float[Tensor, "b c h w"]:
+        """Images in [-1, 1]; with classes, of the label of each (int64)."""
+        if self.conditional_norm:
+            labels = needed(labels)
+        values = self.latent(z, labels)[:, :, None, None]
+        maps: list[Tensor] = []
+        for number, block in enumerate(self.blocks):
+            values = block(values, labels, again=self.recompute)
+            if str(number) in self.excitations:
+                values = self.excitations[str(number)](maps[number - REACH], values)
+            maps.append(values)
+        images: Tensor = self.last(values)
+        return images
+
+
+class Down(nn.Module):
+    """Half the size, in two branches whose mean is taken: convolutions, and a mean over pixels with a 1x1 convolution.
+
+    Args:
+        stage: sizes.
+        inside, outside: channels.
+        depth: convolutions in the first branch.
+        name, slope, activate: normalisation and activation.
+    """
+
+    def __init__(
+        self, stage: Halving, inside: int, outside: int, depth: int, name: str, activate: str, slope: float
+    ) -> None:
+        super().__init__()
+        bias = not normalises(name)
+        strided = nn.Conv2d(inside, outside, stage.kernel, stage.stride, stage.padding, bias=bias)
+        layers = [strided, *after(outside, name, 0, activate, slope, 0.0)]
+        for _ in range(depth - 1):
+            more = nn.Conv2d(outside, outside, 3, padding=1, bias=bias)
+            layers += [more, *after(outside, name, 0, activate, slope, 0.0)]
+        self.layers = nn.Sequential(*layers)
+        pool = nn.AdaptiveAvgPool2d(stage.outside)
+        self.short = nn.Sequential(pool, nn.Conv2d(inside, outside, 1, bias=bias), *norm(name, outside))
+
+    def forward(self, features: Float[Tensor, "b k H W"]) -> Float[Tensor, "b c h w"]:
+        """Features at half the size."""
+        values: Tensor = (self.layers(features) + self.short(features)) * 0.5**0.5
+        return values
+
+
+class Deviation(nn.Module):
+    """One more map: how much the images of a group differ (Karras et al. 2018, progressive growing, section 3).
+
+    Args:
+        group: images that are compared.
+    """
+
+    def __init__(self, group: int = 4) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
+        """[b, c, h, w] to [b, c + 1, h, w]."""
+        count = len(features)
+        size = next(size for size in range(min(self.group, count), 0, -1) if count % size == 0)
+        groups = features.float().reshape(size, count // size, *features.shape[1:])
+        spread = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3)) if size > 1 else groups.new_zeros(count)
+        spread = spread.repeat(size if size > 1 else 1)[:, None, None, None].to(features.dtype)
+        return torch.cat([features, spread.expand(-1, 1, *features.shape[2:])], 1)
+
+
+class Discriminator(Classified):
+    """Images to logits; the arguments are those of :class:`Generator`.
+
+    Args:
+        reconstruction: whether it is asked to remember what it saw.
+        conditioning: see :class:`limner.networks.conditioning.Classified`.
+    """
+
+    def __init__(
+        self,
+        *,
+        width_px: int,
+        height_px: int,
+        channels: int,
+        classes: int,
+        conditioning: str,
+        width: int,
+        depth: int,
+        activation: str,
+        slope: float,
+        norm: str,
+        reconstruction: bool = True,
+        deviation: bool = True,
+        residual: bool = True,
+    ) -> None:
+        stages = halvings(height_px, width_px)
+        widths, base = doubling(width, len(stages)), stages[-1].outside
+        super().__init__(conditioning, classes, (widths[-1] + deviation) * base[0] * base[1])
+        first = nn.Conv2d(channels, width, stages[0].kernel, stages[0].stride, stages[0].padding)
+        blocks: list[nn.Module] = [nn.Sequential(first, *after(width, "none", 0, activation, slope, 0.0))]
+        for stage, inside, outside in zip(stages[1:], widths[:-1], widths[1:], strict=True):
+            if residual:
+                blocks.append(Down(stage, inside, outside, depth, norm, activation, slope))
+            else:
+                down = nn.Conv2d(inside, outside, stage.kernel, stage.stride, stage.padding, bias=not normalises(norm))
+                blocks.append(nn.Sequential(down, *after(outside, norm, 0, activation, slope, 0.0)))
+        self.blocks = nn.ModuleList(blocks)
+        self.deviation = Deviation() if deviation else nn.Identity()
+        self.last = nn.Conv2d(widths[-1] + deviation, 1, base)
+        if reconstruction:
+            # From the map of about 8x8, up to a quarter of the picture's size.
+            self.source = max(0, len(stages) - 2)
+            layers: list[nn.Module] = []
+            count = widths[self.source]
+            for stage in stages[self.source : 1 : -1]:
+                layers += [nn.Upsample(size=stage.inside, mode="nearest")]
+                layers += [nn.Conv2d(count, count // 2, 3, padding=1), nn.LeakyReLU(slope)]
+                count //= 2
+            self.decoder = nn.Sequential(*layers, nn.Conv2d(count, channels, 3, padding=1), nn.Tanh())
+            self.auxiliary = self.auxiliary | {"reconstruction"}
+        self.add_classes()
+        if norm == "spectral":
+            spectral(self)
+
+    def look(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, " b"], Float[Tensor, "b k h w"]]:
+        """Logits, and the map of features that they are computed from."""
+        logits, features, _ = self._all(images)
+        return logits, features
+
+    def _all(self, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        maps = []
+        values = images
+        for block in self.blocks:
+            values = recompute(partial(run, [block]), [block], values) if self.recompute else block(values)
+            maps.append(values)
+        values = self.deviation(values)
+        return self.last(values).flatten(), values, maps
+
+    def opinion(self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None = None) -> Opinion:
+        """Logits, classes, and what it remembers of the images; see :class:`limner.networks.layers.Opinion`."""
+        logits, features, maps = self._all(images)
+        classes, remembered = None, None
+        if self.conditioning == "projection":
+            logits = logits + self.projection(features, labels)
+        elif self.conditioning == "acgan":
+            classes = self.classifier(features.flatten(1))
+        if "reconstruction" in self.auxiliary:
+            remembered = self.decoder(maps[self.source])
+        return Opinion(logits, classes, remembered)
+
+
+__all__ = ["Discriminator", "Generator", "activation"]

@@ -1,0 +1,133 @@
+"""Assembly: a resolved recipe and a collection become networks, optimizers, losses and data, and so a loop."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import torch
+import torch._dynamo  # what torch's optimizers import at their first use: here it belongs to the imports
+from torch import nn
+from torch.optim import Optimizer
+
+from limner.data import Collection
+from limner.device import autocast_for, choose_precision, keep_freed_memory, parameter_type
+from limner.errors import InputError
+from limner.networks import build, place
+from limner.recipe import Player, Recipe
+from limner.tables import OBJECTIVES, OPTIMIZERS, REGULARIZERS
+from limner.training.augment import Augmentation
+from limner.training.ema import AveragedGenerator
+from limner.training.feed import Feed
+from limner.training.loop import Loop
+from limner.training.objectives import Objective
+from limner.training.step import Penalties, Step
+
+
+def resolved(recipe: Recipe, collection: Collection, device: torch.device) -> Recipe:
+    """The recipe with everything that was measured or chosen written in: size, channels, classes, device, precision.
+
+    Raises:
+        InputError: the recipe wants classes that the collection does not have.
+    """
+    return recipe.changed(
+        {
+            "image.width": collection.width,
+            "image.height": collection.height,
+            "image.channels": collection.channels,
+            "training.device": str(device),
+            "training.precision": choose_precision(recipe.training.precision, device),
+            **_classes(recipe, collection),
+        }
+    )
+
+
+def _classes(recipe: Recipe, collection: Collection) -> dict[str, list[str]]:
+    if recipe.network.conditioning == "none":
+        return {}
+    where, found = collection.summary["location"], tuple(collection.classes)
+    if collection.labels is None or len(found) < 2:
+        raise InputError(
+            f"{where}: has no classes to train on; they are first-level sub-folders or labels. Leave out --classes"
+            " (network.conditioning) to train without"
+        )
+    if recipe.network.classes not in (None, found):
+        raise InputError(
+            f"{where}: its classes ({', '.join(found[:10])}) are not those of the recipe (network.classes)"
+        )
+    return {"network.classes": list(found)}
+
+
+def assemble(recipe: Recipe, collection: Collection, device: torch.device) -> Loop:
+    """Everything, ready to run; ``recipe`` is resolved."""
+    keep_freed_memory()
+    dtype, training = parameter_type(recipe.training.precision), recipe.training
+    pair = build(
+        recipe,
+        width=collection.width,
+        height=collection.height,
+        channels=collection.channels,
+        classes=len(recipe.network.classes or ()),
+    )
+    generator, discriminator = (place(network, device, dtype).train() for network in pair)
+    for network in (generator, discriminator):
+        network.recompute = training.recompute  # type: ignore[assignment]
+    augment = Augmentation(recipe.augment, training.seed, device)
+    step = Step(
+        generator,
+        discriminator,
+        make_optimizer(generator, recipe.generator),
+        make_optimizer(discriminator, recipe.discriminator),
+        make_objective(recipe),
+        autocast_for(training.precision, device),
+        penalties=make_penalties(recipe),
+        augment=augment if augment.active else None,
+        weights=(recipe.objective.classification, recipe.objective.reconstruction),
+        clip_norms=(recipe.generator.clip_norm, recipe.discriminator.clip_norm),
+        micro_batch=training.micro_batch,
+    )
+    return Loop(
+        recipe=recipe,
+        step=step,
+        feed=Feed(collection, training.seed, device, dtype, recipe.image),
+        average=AveragedGenerator(generator, recipe.ema),
+        images=total_images(recipe, len(collection.train)),
+    )
+
+
+def make_objective(recipe: Recipe) -> Objective:
+    """The losses that a recipe names."""
+    entry = OBJECTIVES[recipe.objective.name]
+    accepted = {name.split(".")[1]: getattr(recipe.objective, name.split(".")[1]) for name in entry.fields}
+    objective: Objective = entry.load()(**accepted)
+    return objective
+
+
+def make_penalties(recipe: Recipe) -> Penalties:
+    """The penalties that a recipe gives a weight."""
+    settings = recipe.regularizers
+    weights = {name: getattr(settings, name) for name in REGULARIZERS}
+    terms = [(REGULARIZERS[name].load(), weight) for name, weight in weights.items() if weight > 0]
+    return Penalties(terms, settings.every, settings.clip)
+
+
+def make_optimizer(network: nn.Module, player: Player) -> Optimizer:
+    """The optimizer that a recipe names, fused where the device can."""
+    entry = OPTIMIZERS[player.optimizer]
+    options = {name.split(".")[1]: getattr(player, name.split(".")[1]) for name in entry.fields}
+    device = next(network.parameters()).device
+    if "beta1" in options:
+        options["betas"] = (options.pop("beta1"), options.pop("beta2"))
+        options["fused"] = device.type in ("cpu", "cuda")
+    optimizer: Optimizer = entry.load()(network.parameters(), lr=player.lr, **options)
+    return optimizer
+
+
+def total_images(recipe: Recipe, epoch_size: int) -> int | None:
+    """Images that the recipe's duration comes to, in whole updates; ``None`` when it is counted in minutes."""
+    training = recipe.training
+    if training.minutes is not None:
+        return None
+    # Rounded first: 1.1 epochs of 100 images are 110, whatever binary fractions make of it.
+    images = training.images if training.images is not None else round((training.epochs or 0) * epoch_size, 6)
+    portion = training.batch_size * training.critic_steps
+    return max(1, ceil(images / portion)) * portion

@@ -1,0 +1,262 @@
+"""A training in miniature, to be measured: ``python -m limner.training.rehearsal FOLDER`` (see :mod:`limner.training.memory`).
+
+It does what a training does, in the same order and by the same code, as far as memory goes: networks, a few updates, a grid
+of samples, an evaluation, a checkpoint. It writes no run. What a real training also holds, but would take long to make
+(samples of a thorough evaluation, its real images, a second generator to draw them), is held as so many bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from limner.data import Collection, prepare
+from limner.data.store import cache_root
+from limner.device import choose_device
+from limner.errors import InputError
+from limner.judging.evaluate import Judge
+from limner.judging.features import open_extractor
+from limner.judging.reference import LEAST, ROOM, reference
+from limner.judging.subjects import TRAIN
+from limner.recipe import Recipe
+from limner.rundir import RunDir
+from limner.training.assembly import assemble
+from limner.training.callbacks import Show, training_tensors
+from limner.training.conclude import THOROUGH
+from limner.training.judge import sample_count
+from limner.training.loop import Loop
+from limner.training.memory import FOUND, JOB, OVER, Found, Job, Watch
+
+MOST_STEPS = 10_000
+LONG = 20.0
+"""Seconds: an update that takes longer is timed on a part of its batch."""
+CONTEXT = 500_000_000
+"""Bytes that CUDA itself takes on the device, about."""
+
+
+@dataclass
+class _Meter:
+    """The peak so far, on whatever device."""
+
+    watch: Watch
+    device: torch.device
+    extra: int = 0
+    after: dict[str, int] = field(default_factory=dict)
+    doing: str = "data"
+
+    def peak(self) -> int:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_reserved(self.device) + CONTEXT + self.extra
+        return self.watch.peak + self.extra
+
+    def done(self, phase: str, following: str) -> None:
+        self.after[phase], self.doing = self.peak(), following
+
+
+class _Nowhere(RunDir):
+    """A run directory that keeps nothing."""
+
+    def save_samples(self, images: int, png: bytes) -> Path:
+        return Path()
+
+
+def main(folder: Path) -> int:
+    """Rehearse what the folder's job says, and write what was found beside it. Returns the exit code."""
+    job = Job(**json.loads((folder / JOB).read_text(encoding="utf-8")))
+    recipe = Recipe.from_toml(job.recipe)
+    device = choose_device(recipe.training.device)
+    with suppress(OSError):  # should memory run out after all, the system is to end this process and no other
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    if device.type == "cuda" and job.bound is not None:
+        whole = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, max(job.bound - CONTEXT, 0) / whole), device)
+    meter: _Meter
+
+    def tell(content: dict[str, Any]) -> None:
+        (folder / FOUND).write_text(json.dumps(content), encoding="utf-8")
+
+    on_host = device.type != "cuda"
+    watch = Watch(job.bound if on_host else None, cache_root(), lambda: tell({"during": meter.doing}))
+    meter = _Meter(watch, device)
+    watch.start()
+    try:
+        tell(vars(rehearsed(job, recipe, device, meter)))
+    except InputError as error:
+        tell({"error": str(error)})
+        return 2
+    except (MemoryError, torch.OutOfMemoryError):
+        tell({"during": meter.doing})
+        return OVER
+    except RuntimeError as error:
+        if "alloc" not in str(error):  # torch's word on a CPU: DefaultCPUAllocator: can't allocate memory
+            raise
+        tell({"during": meter.doing})
+        return OVER
+    finally:
+        watch.stop()
+    return 0
+
+
+def rehearsed(job: Job, recipe: Recipe, device: torch.device, meter: _Meter) -> Found:
+    """Everything, measured."""
+    collection = prepare(job.data, recipe.image, seed=recipe.training.seed)
+    judge = _judge(recipe, collection, device)
+    meter.doing = "networks"
+    loop = assemble(recipe, collection, device)
+    parameters = tuple(
+        sum(parameter.numel() for parameter in network.parameters())
+        for network in (loop.step.generator, loop.step.discriminator)
+    )
+    meter.done("networks", "updates")
+    seconds, shown = _updated(loop, recipe, job.seconds)
+    # The rest of the batch, which its parts wait in: real images (for each turn of D) and generated ones.
+    pixels = collection.width * collection.height * collection.channels
+    width = torch.finfo(loop.feed.dtype).bits // 8
+    missing = recipe.training.batch_size - shown
+    meter.extra = missing * pixels * ((width + 1) * recipe.training.critic_steps + width)
+    meter.done("updates", "samples")
+    evaluation = 0.0
+    if job.whole:
+        with torch.no_grad():
+            Show(_Nowhere(Path()), recipe.snapshots, lambda path: None).draw(loop)
+        meter.done("samples", "evaluation")
+        if judge is not None:
+            evaluation = _evaluated(judge, loop, collection, (parameters[0], parameters[1]))
+        meter.done("evaluation", "checkpoint")
+        _saved(loop)
+        meter.done("checkpoint", "the end")
+    return Found(meter.peak(), meter.after, seconds, evaluation, (parameters[0], parameters[1]), loop.feed.epoch_size)
+
+
+def _judge(recipe: Recipe, collection: Collection, device: torch.device) -> Judge | None:
+    settings = recipe.evaluation
+    if settings.share == 0:
+        return None
+    extractor = open_extractor(settings.extractor, device if device.type == "cuda" else "cpu")
+    real = reference(collection, extractor, seed=recipe.training.seed, most=2 * settings.images)
+    return Judge(real, settings.images)
+
+
+def _updated(loop: Loop, recipe: Recipe, least: float) -> tuple[float, int]:
+    """Seconds per image of whole updates, and the largest batch that was really computed.
+
+    An update that would take long is timed on two smaller batches instead, of two and of four parts: the time is a
+    straight line, a + b * images, whose ``a`` is what the optimizers and the average take.
+    """
+    training = recipe.training
+    batch = training.batch_size
+    micro = min(training.micro_batch or batch, batch)
+    small = min(2 * micro, batch)
+    _warm_up(loop, recipe, small)
+    once = _warm_up(loop, recipe, small)  # only now the optimizers' moments are there beside the activations
+    if least == 0:
+        return 0.0, small
+    times = []
+    if small == batch or once * batch / small <= LONG:
+        if small < batch:
+            once = _warm_up(loop, recipe, batch)
+        if not _is_lazy(loop, recipe):
+            times.append(once)
+        while not times or (sum(times) < least and len(times) < MOST_STEPS):
+            times.append(_step(loop))
+        return _mean(loop, recipe, times) / loop.portion, batch
+    if _is_lazy(loop, recipe):
+        once = _step(loop)
+    larger = min(2 * small, batch)
+    _of(loop, recipe, larger)
+    slope = (_step(loop) - once) / (larger - small)
+    seconds = _mean(loop, recipe, [once + slope * (batch - small)])
+    return seconds / (batch * training.critic_steps), larger
+
+
+def _is_lazy(loop: Loop, recipe: Recipe) -> bool:
+    """Whether some updates have penalties and others have not."""
+    return bool(loop.step.penalties.terms) and recipe.regularizers.every > recipe.training.critic_steps
+
+
+def _of(loop: Loop, recipe: Recipe, batch: int) -> None:
+    """Make it a loop of another batch size."""
+    micro = min(recipe.training.micro_batch or recipe.training.batch_size, batch)
+    loop.recipe = recipe.changed({"training.batch_size": batch, "training.micro_batch": micro})
+
+
+def _warm_up(loop: Loop, recipe: Recipe, batch: int) -> float:
+    """An update as the first one is, with all penalties: the one that takes most memory. Returns its seconds."""
+    _of(loop, recipe, batch)
+    loop.progress.step = 0
+    return _step(loop)
+
+
+def _step(loop: Loop) -> float:
+    """Seconds of one update."""
+    began = time.perf_counter()
+    loop.advance()
+    if loop.feed.device.type == "cuda":
+        torch.cuda.synchronize(loop.feed.device)
+    return time.perf_counter() - began
+
+
+def _mean(loop: Loop, recipe: Recipe, times: list[float]) -> float:
+    """The mean of updates, among which those with a lazy penalty are as frequent as in a training.
+
+    Of the timed ones, which were the newest, it is known which had one.
+    """
+    if not _is_lazy(loop, recipe):
+        return sum(times) / len(times)
+    every, turns = recipe.regularizers.every, recipe.training.critic_steps
+    first = loop.progress.step - len(times)
+    had = [
+        any((step * turns + turn) % every == 0 for turn in range(turns)) for step in range(first, loop.progress.step)
+    ]
+    plain = [seconds for seconds, penalised in zip(times, had, strict=True) if not penalised] or times
+    whole = recipe.training.batch_size * turns / loop.portion
+    loop.progress.step = every  # its first turn has number every * turns
+    penalised = _step(loop) * whole
+    mean = sum(plain) / len(plain)
+    return mean + turns / every * (penalised - mean)
+
+
+def _evaluated(judge: Judge, loop: Loop, collection: Collection, parameters: tuple[int, int]) -> float:
+    """Judge noise in place of samples, beside as many bytes as the thorough evaluation at the end holds."""
+    recipe, shape = loop.recipe, (collection.height, collection.width, collection.channels)
+    train, size = len(collection.train), int(np.prod(shape))
+    count = sample_count(recipe.evaluation.images, train)
+    samples = sample_count(THOROUGH * recipe.evaluation.images, train)
+    most = min(TRAIN, max(LEAST, ROOM // size))
+    real = min(train, most) + min(len(collection.held_out), -(-most // 2))
+    pieces = np.ones(samples * size, dtype=np.uint8)  # as drawn, before they are put together
+    held = np.ones(samples * size + real * size + 4 * (3 * parameters[0] + parameters[1]), dtype=np.uint8)
+    del pieces
+    pixels = np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+    began = time.perf_counter()
+    judge.figures(pixels)
+    took = time.perf_counter() - began
+    del held
+    return took
+
+
+def _saved(loop: Loop) -> None:
+    """A checkpoint's files, in memory."""
+    average = {name: value.detach().cpu().contiguous() for name, value in loop.average.current().state_dict().items()}
+    tensors = training_tensors(loop)
+    files = [save(average), save(tensors)]
+    del files
+
+
+if __name__ == "__main__":
+    code = main(Path(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # nothing is left to do, and threads of libraries need not be waited for
