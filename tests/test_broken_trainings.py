@@ -14,7 +14,7 @@ import limner
 from limner import rundir
 from limner.recipe import Recipe
 from limner.rundir import RunDir
-from limner.training import train as training
+from limner.training import assembly
 from limner.training.display import Quiet
 from limner.training.judge import interval
 from limner.training.loop import Continue, Loop, Signal
@@ -180,7 +180,7 @@ def test_a_discriminator_that_sees_swapped_labels(pictures: Path, tmp_path: Path
         def __getitem__(self, name: str) -> object:
             return type("Entry", (), {"load": staticmethod(lambda: swapped)})
 
-    monkeypatch.setattr(training, "OBJECTIVES", Table())
+    monkeypatch.setattr(assembly, "OBJECTIVES", Table())
     outcome = train(pictures, tmp_path, **{"discriminator.lr": 0.002, "training.images": 1200})
     events = [record for record in outcome.run.records(rundir.EVENTS) if record["event"] == "discriminator-losing"]
     assert events and events[0]["images"] <= 800, "25 lines of two updates of 8, and a beginning"

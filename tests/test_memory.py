@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from subprocess import run
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from limner.recipe import Recipe
 from limner.training import memory
 from limner.training.assembly import resolved
 from limner.training.memory import Fit, Found, Job, PastBound, available, fit, rehearse
+from limner.training.rehearsal import _updated
 
 SMALL = {
     "generator.width": 4,
@@ -54,7 +56,7 @@ class Machine:
         peak = int(max(peak, self.rest if job.whole else 0))
         if job.bound is not None and peak > job.bound:
             raise PastBound("evaluation" if peak == self.rest else "updates")
-        return Found(peak, {"updates": peak}, 0.01, 1.0, (10, 10), 24)
+        return Found(peak, {"updates": peak}, 0.01, 1.0, 1.0, (10, 10), 24)
 
 
 @pytest.fixture
@@ -122,16 +124,61 @@ def test_the_recipes_own_parts_are_the_largest(monkeypatch: pytest.MonkeyPatch, 
     assert all(images <= 8 and recompute for images, recompute, _ in machine.asked)
 
 
+class Clockwork:
+    """A loop whose updates take as long as a formula says: ``a`` and ``b`` for each image, and ``penalty`` times that
+    much in updates with a penalty."""
+
+    def __init__(self, recipe: Recipe, a: float, b: float, penalty: float = 1.0) -> None:
+        self.recipe, self.a, self.b, self.penalty = recipe, a, b, penalty
+        terms = [(None, 1.0)] if recipe.regularizers.r1 else []
+        self.step = SimpleNamespace(penalties=SimpleNamespace(terms=terms))
+        self.progress = SimpleNamespace(step=0)
+        self.batches: list[int] = []
+
+    @property
+    def portion(self) -> int:
+        return self.recipe.training.batch_size * self.recipe.training.critic_steps
+
+    def advance(self) -> float:
+        turns, every = self.recipe.training.critic_steps, self.recipe.regularizers.every
+        penalised = any((self.progress.step * turns + turn) % every == 0 for turn in range(turns))
+        self.progress.step += 1
+        self.batches.append(self.recipe.training.batch_size)
+        return (self.a + self.b * self.portion) * (self.penalty if penalised and self.step.penalties.terms else 1)
+
+
+@pytest.mark.parametrize("turns", [1, 2])
+def test_lazy_penalties_count_as_often_as_they_come(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, turns: int):
+    """One update in 8 (or one in 4, with two turns of D in each) takes three times as long."""
+    monkeypatch.setattr("limner.training.rehearsal._step", Clockwork.advance)
+    settings = {"regularizers.r1": 1.0, "regularizers.every": 8, "discriminator.norm": "none"}
+    lazy = recipe.changed({**settings, "training.critic_steps": turns})
+    seconds, shown = _updated(Clockwork(lazy, 0, 0.001, 3), lazy, 0.5)
+    assert shown == 64 and seconds == pytest.approx(0.001 * (1 + 2 * turns / 8))
+
+
+def test_long_updates_are_timed_on_two_sizes(monkeypatch: pytest.MonkeyPatch, recipe: Recipe):
+    """4 s whatever the batch and 1 s an image are 68 s for 64 images; 4 and 8 images are enough to know."""
+    monkeypatch.setattr("limner.training.rehearsal._step", Clockwork.advance)
+    parts = recipe.changed({"training.micro_batch": 2})
+    loop = Clockwork(parts, 4, 1)
+    assert _updated(loop, parts, 3) == (pytest.approx(68 / 64), 8)
+    assert loop.batches == [4, 4, 8]
+    quick = Clockwork(parts, 0.04, 0.01)
+    assert _updated(quick, parts, 0.5) == (pytest.approx(0.68 / 64), 64)
+    assert _updated(Clockwork(parts, 4, 1), parts, 0) == (0, 4)
+
+
 @linux
 def test_a_rehearsal_measures_what_a_training_takes(pictures: Path, tmp_path: Path):
     """Predicted in one process, trained in another one whose memory is followed: within 15 %, both ways."""
     sizes = {"image.width": 96, "image.height": 80, "generator.width": 16, "discriminator.width": 16}
-    bigger = recipe_for(pictures, **sizes, training__batch_size=32)
+    bigger = recipe_for(pictures, **sizes, training__batch_size=16)
     found = rehearse(Job(str(pictures), bigger.to_toml(), None, 0.05, True, 1))
     assert list(found.after) == ["networks", "updates", "samples", "evaluation", "checkpoint"]
     assert sorted(found.after.values()) == list(found.after.values())
-    assert found.after["updates"] > found.after["networks"] + 30e6
-    assert found.seconds > 0 and found.epoch_size == 24
+    assert found.after["updates"] > found.after["networks"] + 18e6
+    assert found.seconds > 0 and 0 < found.processor < 1.2 and found.epoch_size == 24
     script = (
         "import json, sys, limner\n"
         "from limner.data.store import cache_root\n"

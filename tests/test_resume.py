@@ -1,20 +1,34 @@
-"""The real command, interrupted by a real signal and resumed in a new process: bit for bit the unbroken training."""
+"""A training that is interrupted and resumed is bit for bit the unbroken one.
+
+Once with the real command, a real signal and a new process; and in this process with everything switched on that a recipe can
+have, in a few combinations, so that nothing that a training remembers is missing from its checkpoints.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import Cli
+import limner
+from conftest import Cli, discs
+from limner import rundir
+from limner.recipe import Recipe
+from limner.recipe.rules import merged
 from limner.rundir import RunDir
+from limner.training.display import Quiet
+from limner.training.loop import Continue, Loop, Signal
 
 SETTINGS = [
     *("--recipe", "quick", "--images", "2400", "--batch-size", "8", "--seed", "5"),
@@ -50,3 +64,177 @@ def test_interrupted_by_a_signal_and_resumed(cli: Cli, pictures: Path, tmp_path:
     ours, theirs = (sorted((run / "samples").iterdir()) for run in (parted, unbroken))
     assert len(ours) > 5 and [path.name for path in ours] == [path.name for path in theirs]
     assert all(mine.read_bytes() == other.read_bytes() for mine, other in zip(ours, theirs, strict=True))
+
+
+CLOCKS = ("seconds", "images_per_second", "took")
+UPDATES = 8
+SMALL = {
+    "network.latent": 6,
+    "generator.width": 4,
+    "discriminator.width": 4,
+    "training.batch_size": 5,
+    "training.device": "cpu",
+    "training.precision": "float32",
+    "image.held_out": 0.0,
+    "snapshots.grid": 6,
+    "snapshots.log_steps": 1,
+    "snapshots.every_images": 10,
+    "evaluation.share": 0.0,
+    "ema.half_life": 40,
+}
+ADAPTIVE = {
+    "augment.policy": ["color", "translation", "cutout"],
+    "augment.target": 0.05,
+    "augment.speed_images": 150,
+    "augment.probability": 0.9,
+    "discriminator.lr": 0.005,  # so that D overfits at once, and the probability rises
+}
+LAZY = {"regularizers.r1": 1.0, "regularizers.r2": 0.5, "regularizers.every": 4}
+WITH_CLASSES = {"network.conditioning": "projection"}
+COMBINED: dict[str, dict[str, Any]] = {
+    "adaptive, lazy, projection, critic, parts, spectral, dropout, turned, noise, adamw, cosine": {
+        **ADAPTIVE,
+        **LAZY,
+        **WITH_CLASSES,
+        "objective.name": "hinge",
+        "discriminator.norm": "spectral",
+        "discriminator.dropout": 0.2,
+        "generator.dropout": 0.1,
+        "generator.optimizer": "adamw",
+        "discriminator.optimizer": "adamw",
+        "training.critic_steps": 2,
+        "training.micro_batch": 3,
+        "image.flip": "both",
+        "image.rotate": True,
+        "augment.noise": 0.1,
+        "augment.noise_images": 70,
+        "schedule.name": "cosine",
+        "schedule.warmup_images": 25,
+    },
+    "few-shot family, acgan, relativistic, memory, parts, recomputed, rmsprop, linear, judged": {
+        **ADAPTIVE,
+        **LAZY,
+        "network.family": "fewshot",
+        "network.conditioning": "acgan",
+        "objective.name": "relativistic",
+        "generator.norm": "spectral",
+        "discriminator.norm": "none",
+        "generator.optimizer": "rmsprop",
+        "discriminator.optimizer": "rmsprop",
+        "discriminator.clip_norm": 1.0,
+        "training.micro_batch": 4,
+        "training.recompute": True,
+        "schedule.name": "linear",
+        "schedule.warmup_images": 12,
+        "schedule.images": 35,
+        "schedule.final": 0.2,
+        "evaluation.share": 0.05,
+        "evaluation.images": 16,
+        "evaluation.every_images": 20,
+    },
+    "residual family, gradient penalty, projection, critic, recomputed, noise, no average": {
+        **WITH_CLASSES,
+        "network.family": "r3gan",
+        "objective.name": "wasserstein",
+        "regularizers.gradient_penalty": 10.0,
+        "regularizers.every": 2,
+        "training.critic_steps": 3,
+        "training.recompute": True,
+        "augment.noise": 0.15,
+        "augment.noise_images": 90,
+        "image.flip": "horizontal",
+        "ema.half_life": 0,
+    },
+    "bfloat16, adaptive, lazy, projection, parts, recomputed, batch norm, dropout, cosine": {
+        **ADAPTIVE,
+        **LAZY,
+        **WITH_CLASSES,
+        "training.precision": "bfloat16",
+        "discriminator.norm": "layer",
+        "generator.dropout": 0.2,
+        "training.micro_batch": 2,
+        "training.recompute": True,
+        "image.rotate": True,
+        "schedule.name": "cosine",
+        "schedule.warmup_images": 10,
+    },
+    "clipped weights, rmsprop, critic, batch norm, fixed augmentation, pieces of pictures": {
+        "network.family": "mapmaker",
+        "objective.name": "wasserstein",
+        "regularizers.clip": 0.05,
+        "generator.optimizer": "rmsprop",
+        "discriminator.optimizer": "rmsprop",
+        "training.critic_steps": 2,
+        "augment.policy": ["translation"],
+        "augment.probability": 0.6,
+        "image.fit": "crops",
+        "image.rotate": True,
+    },
+}
+
+
+class InterruptAt(Quiet):
+    """Asks for an end after some updates, as a signal does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def after_step(self, loop: Loop) -> Signal:
+        if loop.progress.step == self.step:
+            loop.interrupted = True
+        return Continue()
+
+
+def remains(run: RunDir) -> dict[str, Any]:
+    """All that a training leaves behind but what clocks say, by name."""
+    images, checkpoint = run.newest_checkpoint()
+    found: dict[str, Any] = {"images": images}
+    for name in (rundir.TRAINING, rundir.GENERATOR):
+        for key, value in load_file(checkpoint / name).items():
+            found[f"{name} {key}"] = (value.dtype, value.shape, value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    state = run.read_json(f"{rundir.CHECKPOINTS}/{checkpoint.name}/{rundir.STATE}")
+    found["state"] = _without_clocks(state)
+    for name in (rundir.LOG, rundir.METRICS):
+        found[name] = [_without_clocks(line) for line in run.records(name)]
+    found |= {f"sample {number}": path.read_bytes() for number, path in run.samples()}
+    return found
+
+
+def _without_clocks(record: Mapping[str, Any]) -> str:
+    return json.dumps({key: value for key, value in record.items() if key not in CLOCKS})
+
+
+@pytest.mark.parametrize("combined", COMBINED)
+def test_everything_switched_on_resumes_exactly(tmp_path: Path, combined: str):
+    """Interrupted twice, between lazy penalties and within an epoch, while probabilities, rates and noise are on their way."""
+    pixels = np.stack([np.asarray(picture) for picture in discs(7, 12, 12, 3)])
+    np.savez(tmp_path / "pictures.npz", images=pixels, labels=np.arange(7) % 3)
+    size = {"image.width": 9, "image.height": 9} if COMBINED[combined].get("image.fit") == "crops" else {}
+    portion = 5 * COMBINED[combined].get("training.critic_steps", 1)
+    settings = {**SMALL, **size, **COMBINED[combined], "training.images": UPDATES * portion}
+    recipe = Recipe.from_values(merged({}, settings))
+
+    def train(name: str, display: Quiet) -> RunDir:
+        return limner.train(tmp_path / "pictures.npz", recipe, runs=tmp_path, name=name, display=display).run
+
+    whole, parted = train("whole", Quiet()), train("parted", InterruptAt(3))
+    assert parted.newest_checkpoint()[0] == 3 * portion
+    limner.resume(parted.path, display=InterruptAt(6))
+    assert parted.newest_checkpoint()[0] == 6 * portion
+    midway = load_file(parted.newest_checkpoint()[1] / rundir.TRAINING)
+    outcome = limner.resume(parted.path, display=Quiet())
+    assert (outcome.ended, outcome.images) == ("done", UPDATES * portion)
+    expected, found = remains(whole), remains(parted)
+    assert expected.keys() == found.keys()
+    assert [name for name in expected if expected[name] != found[name]] == []
+    lines = [json.loads(line) for line in found[rundir.LOG]]
+    assert [line["step"] for line in lines] == [*range(1, UPDATES + 1)]
+    # What should be on its way was.
+    if "augment.target" in settings:
+        assert 0 < midway["augment.probability"].item() < 0.9
+        assert len({line["augment_probability"] for line in lines}) > 3
+    if recipe.regularizers.r1 or recipe.regularizers.gradient_penalty:
+        lazy = recipe.regularizers.every > recipe.training.critic_steps
+        assert {"penalty" in line for line in lines} == ({True, False} if lazy else {True})
+    assert len([name for name in expected if name.startswith("sample ")]) >= 4
+    assert any("optimizer" in name for name in midway)

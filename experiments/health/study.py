@@ -22,7 +22,7 @@ import torch
 import limner
 from limner import rundir
 from limner.device import processor_name
-from limner.training import train as training
+from limner.training import assembly
 from limner.training.display import Quiet
 from limner.training.loop import Continue, Loop, Signal
 from limner.training.objectives import Objective, non_saturating
@@ -84,12 +84,12 @@ def cases(data: Path) -> dict[str, Callable[[Path], Outcome]]:
         return start
 
     def with_swapped_labels(runs: Path) -> Any:
-        usual = training.OBJECTIVES
-        training.OBJECTIVES = Swapped()
+        usual = assembly.OBJECTIVES
+        assembly.OBJECTIVES = Swapped()
         try:
             return run(fashion)(runs)
         finally:
-            training.OBJECTIVES = usual
+            assembly.OBJECTIVES = usual
 
     fast = {"generator.lr": 0.05, "discriminator.lr": 0.05}
     twelve = {**small, "training.images": 48_000, "training.batch_size": 12, "generator.lr": 0.002}

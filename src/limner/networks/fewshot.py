@@ -17,11 +17,27 @@ from torch import Tensor, nn
 
 from limner.networks.conditioning import Classified, ClassifiedLatent, needed
 from limner.networks.layers import Opinion, Stack, activation, after, doubling, recompute, run
-from limner.networks.norms import norm, normalises, spectral
+from limner.networks.norms import norm, normalises, release, spectral
 from limner.networks.resample import Halving, enlarge, halvings
 
 REACH = 3
 """Skip-layer excitation goes over so many doublings."""
+
+
+def draw(network: nn.Module, slope: float) -> None:
+    """Weights that keep the size of what passes through (He et al. 2015), biases of 0.
+
+    Without normalisation nothing else does: from N(0, 0.02) the logits of an untrained discriminator are some 1e-4, and so are
+    the gradients that it gives.
+    """
+    normalised = release(network)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, slope, nonlinearity="leaky_relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    if normalised:
+        spectral(network)
 
 
 class Excitation(nn.Module):
@@ -159,7 +175,8 @@ class Deviation(nn.Module):
         """[b, c, h, w] to [b, c + 1, h, w]."""
         count = len(features)
         size = next(size for size in range(min(self.group, count), 0, -1) if count % size == 0)
-        groups = features.float().reshape(size, count // size, *features.shape[1:])
+        precise = features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
+        groups = precise.reshape(size, count // size, *features.shape[1:])
         spread = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3)) if size > 1 else groups.new_zeros(count)
         spread = spread.repeat(size if size > 1 else 1)[:, None, None, None].to(features.dtype)
         return torch.cat([features, spread.expand(-1, 1, *features.shape[2:])], 1)
@@ -201,6 +218,7 @@ class Discriminator(Classified):
             else:
                 down = nn.Conv2d(inside, outside, stage.kernel, stage.stride, stage.padding, bias=not normalises(norm))
                 blocks.append(nn.Sequential(down, *after(outside, norm, 0, activation, slope, 0.0)))
+        self.slope = slope
         self.blocks = nn.ModuleList(blocks)
         self.deviation = Deviation() if deviation else nn.Identity()
         self.last = nn.Conv2d(widths[-1] + deviation, 1, base)
@@ -218,6 +236,10 @@ class Discriminator(Classified):
         self.add_classes()
         if norm == "spectral":
             spectral(self)
+
+    def initialise(self, std: float) -> None:
+        """The family's own initial weights: see :func:`draw`; ``std`` is not used."""
+        draw(self, self.slope)
 
     def look(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, " b"], Float[Tensor, "b k h w"]]:
         """Logits, and the map of features that they are computed from."""

@@ -79,7 +79,9 @@ class Feed:
         # A quarter turn swaps the axes and mirrors one of them; two make a half turn, which mirrors both.
         across, down = across ^ (quarters >= 2), down ^ ((quarters == 1) | (quarters == 2))
         if (quarters % 2).any():
-            pixels = torch.where(self._mask(quarters % 2 == 1), pixels.transpose(1, 2), pixels)
+            # Made contiguous first: of two memory orders torch.where would choose the turned one.
+            turned = pixels.transpose(1, 2).contiguous()
+            pixels = torch.where(self._mask(quarters % 2 == 1), turned, pixels)
         pixels = torch.where(self._mask(across), pixels.flip(2), pixels)
         return torch.where(self._mask(down), pixels.flip(1), pixels)
 

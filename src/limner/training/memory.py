@@ -72,6 +72,8 @@ class Found:
         after: bytes at the peak so far, by what had been done: ``networks``, ``updates``, ``samples``, ``evaluation``,
             ``checkpoint``.
         seconds: per image, of updates.
+        processor: seconds of processor time that were had in each second of them; on a busy machine fewer than there are
+            threads, and then ``seconds`` are too many.
         evaluation: seconds of comparing an evaluation's samples with real images; drawing them not included.
         parameters: of generator and discriminator.
         epoch_size: images that are trained on.
@@ -80,6 +82,7 @@ class Found:
     peak: int
     after: dict[str, int]
     seconds: float
+    processor: float
     evaluation: float
     parameters: tuple[int, int]
     epoch_size: int

@@ -31,6 +31,7 @@ class Plan:
         parameters: of generator and discriminator.
         images: in all, or ``None`` when minutes decide.
         images_per_second: measured, of updates.
+        processor: seconds of processor time in each second that was measured: how busy the machine was.
         memory: bytes at the peak, of the process (CPU) or on the device, samples, evaluations and checkpoints included.
         checkpoint: bytes of one checkpoint.
         epoch_size: images that are trained on.
@@ -43,6 +44,7 @@ class Plan:
     parameters: tuple[int, int]
     images: int | None
     images_per_second: float
+    processor: float
     memory: int
     checkpoint: int
     epoch_size: int
@@ -69,6 +71,7 @@ class Plan:
             "parameters": {"generator": self.parameters[0], "discriminator": self.parameters[1]},
             "images": self.images,
             "images_per_second": round(self.images_per_second, 2),
+            "processor_seconds_per_second": round(self.processor, 2),
             "seconds_per_1000_images": round(self.seconds_per_1000_images, 2),
             "seconds": round(self.seconds, 1),
             "peak_memory_bytes": self.memory,
@@ -134,6 +137,7 @@ def plan(
         parameters=found.parameters,
         images=total_images(recipe, len(collection.train)),
         images_per_second=1 / found.seconds,
+        processor=found.processor,
         memory=found.peak,
         checkpoint=width * (5 * found.parameters[0] + 3 * found.parameters[1]),
         epoch_size=found.epoch_size,

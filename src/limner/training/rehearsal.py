@@ -120,7 +120,9 @@ def rehearsed(job: Job, recipe: Recipe, device: torch.device, meter: _Meter) -> 
         for network in (loop.step.generator, loop.step.discriminator)
     )
     meter.done("networks", "updates")
+    began, had = time.perf_counter(), time.process_time()
     seconds, shown = _updated(loop, recipe, job.seconds)
+    processor = (time.process_time() - had) / (time.perf_counter() - began)
     # The rest of the batch, which its parts wait in: real images (for each turn of D) and generated ones.
     pixels = collection.width * collection.height * collection.channels
     width = torch.finfo(loop.feed.dtype).bits // 8
@@ -137,7 +139,9 @@ def rehearsed(job: Job, recipe: Recipe, device: torch.device, meter: _Meter) -> 
         meter.done("evaluation", "checkpoint")
         _saved(loop)
         meter.done("checkpoint", "the end")
-    return Found(meter.peak(), meter.after, seconds, evaluation, (parameters[0], parameters[1]), loop.feed.epoch_size)
+    return Found(
+        meter.peak(), meter.after, seconds, processor, evaluation, (parameters[0], parameters[1]), loop.feed.epoch_size
+    )
 
 
 def _judge(recipe: Recipe, collection: Collection, device: torch.device) -> Judge | None:

@@ -87,6 +87,7 @@ class Step:
             number: turns that D has had before.
             seen: images that the training has seen before.
         """
+        penalty = None
         for turn, batch in enumerate(batches, 1):
             parts = batch.parts(self.micro_batch)
             # One graph of G is kept for its turn; with more parts there would be no memory for them, and G draws them again.
@@ -94,8 +95,10 @@ class Step:
             with torch.set_grad_enabled(keep):
                 fakes = [self.draw(part) for part in parts]
             measures = self.update_discriminator(parts, [fake.detach() for fake in fakes], number + turn - 1, seen)
+            # The last turn that had a penalty tells of it: a lazy one may never fall on the last turn of all.
+            penalty = measures.penalty if measures.penalty is not None else penalty
         loss = self.update_generator(parts, fakes if keep else [None] * len(parts), seen)
-        return replace(measures, generator_loss=loss)
+        return replace(measures, generator_loss=loss, penalty=penalty)
 
     def draw(self, batch: Batch) -> Images:
         """G's images of a batch's latents and classes."""

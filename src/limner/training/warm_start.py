@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from limner import rundir
 from limner.errors import InputError
-from limner.generator import load
+from limner.generator import TrainedGenerator, load
 from limner.recipe import Recipe
 from limner.rundir import RunDir
 from limner.training.ema import AveragedGenerator
@@ -121,6 +121,22 @@ def begin(loop: Loop, source: str | Path, at: str = "newest") -> Taken:
     return taken
 
 
+def check(source: str | Path, recipe: Recipe, at: str = "newest") -> TrainedGenerator:
+    """The generator of a source, if it is of a recipe's family. Quick, so that mistakes are told before the data is prepared.
+
+    Raises:
+        InputError: there is no such source or it is damaged, or it is of another family.
+    """
+    trained = load(source, at=at)
+    family, asked = trained.recipe.network.family, recipe.network.family
+    if family != asked:
+        raise InputError(
+            f"--from {source}: is of the {family} family, and this training is of {asked}; only networks of one family"
+            f" have layers in common (choose a recipe of {family})"
+        )
+    return trained
+
+
 def take(
     generator: nn.Module, discriminator: nn.Module, source: str | Path, recipe: Recipe, at: str = "newest"
 ) -> Taken:
@@ -135,13 +151,7 @@ def take(
     Raises:
         InputError: there is no such source or it is damaged, it is of another family, or nothing in it fits.
     """
-    trained = load(source, at=at)
-    family, asked = trained.recipe.network.family, recipe.network.family
-    if family != asked:
-        raise InputError(
-            f"--from {source}: is of the {family} family, and this training is of {asked}; only networks of one family"
-            f" have layers in common (choose a recipe of {family})"
-        )
+    trained = check(source, recipe, at)
     same_size = trained.size == (recipe.image.width, recipe.image.height)
     found = _discriminator(Path(source), at)
     # Both are looked at before anything is changed.

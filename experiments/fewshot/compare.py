@@ -1,0 +1,70 @@
+"""Is ``fewshot`` better than what there is, in the same time?
+
+    python experiments/fewshot/compare.py DATA_DIR --out experiments/fewshot [--stage pace run table] [--only fewshot,maps,0]
+
+Ten minutes of two cores at 64x64 on three sets, two seeds, against the recipes ``dcgan`` and ``wgan-gp`` (at that size, with
+the set's own channels) and a FastGAN-style baseline (``benchmarks/fastgan.py``; with the published channels, and with a quarter
+of them, which is no one's published network but learns sooner on two cores); twenty minutes at 128x128 on maps against the
+baseline; with ``--device cuda``, twenty minutes at 256x256 instead of all these.
+
+DATA_DIR holds battlemaps-750.zip, noto-emoji-128.zip and initials-64.zip. ``pace`` measures images per second of each system
+on two threads, in turns, to paces.json; what else runs then slows all of them down alike. ``run`` trains each for as many
+images as that makes in its time, on one thread, and appends rows to compare.jsonl and sheets to sheets/; what has a row is not
+done again, and a training that was cut off goes on (the baseline's starts again). ``table`` prints markdown.
+
+Nothing is evaluated on the way, for any of them. All are judged by the same reference: the held-out split of that seed, samples
+of the averaged generator, as many as there are training images, 2,000 at most.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import runs
+from rows import Rows, comparison, verdicts
+from runs import FASTGAN, Job, Place
+
+FIRST = "fewshot"
+RECIPES = (FIRST, "dcgan", "wgan-gp")
+SMALL = [(name, 64, 10.0, (*RECIPES, *FASTGAN)) for name in ("maps", "emoji", "initials")]
+"""Set, size, minutes, systems."""
+CONTESTS = {
+    "cpu": [*SMALL, ("maps", 128, 20.0, (FIRST, *FASTGAN))],
+    "cuda": [(name, 256, 20.0, (*RECIPES, *FASTGAN)) for name in ("maps",)],
+}
+SEEDS = (0, 1)
+
+
+def jobs(device: str, seconds: float | None) -> list[Job]:
+    """All trainings: the first seed of everything comes first."""
+    return [
+        Job(system, name, size, seed, seconds or 60 * minutes, "" if system in FASTGAN else system)
+        for seed in SEEDS
+        for name, size, minutes, systems in CONTESTS[device.split(":")[0]]
+        for system in systems
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    runs.add_arguments(parser, Path(__file__).parent)
+    arguments = parser.parse_args()
+    place: Place = runs.place_of(arguments)
+    chosen = runs.chosen(jobs(arguments.device, arguments.seconds), arguments.only)
+    path = arguments.out / "compare.jsonl"
+    if "pace" in arguments.stage:
+        runs.measure_paces(chosen, place, arguments.pace_seconds, arguments.rounds, arguments.again)
+    if "run" in arguments.stage:
+        runs.run_all(
+            chosen, place, path, arguments.jobs, arguments.keep,
+            sheet=lambda job: arguments.out / "sheets" / f"{job.name}.png", grid=(8, 8), side=128, bytes=200_000,
+        )  # fmt: skip
+    if "table" in arguments.stage:
+        found = Rows(path).newest("system", "set", "size", "seed", "budget_seconds")
+        print(comparison(found, FIRST))
+        print(verdicts(found, FIRST))
+
+
+if __name__ == "__main__":
+    main()

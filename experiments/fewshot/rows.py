@@ -1,0 +1,138 @@
+"""What the studies write: one JSON line a training, small sheets, and tables of both."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from limner import imaging
+from limner.judging.figures import Figure
+from limner.judging.memorisation import COPIES, SOME
+
+COLOURS = (None, 256, 64)
+"""Of a sheet, until it is small enough; then it is made smaller."""
+
+
+class Rows:
+    """Lines of JSON, each appended whole and synced, by several processes if need be."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                self.rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue  # torn by a kill: done again
+
+    def has(self, **key: Any) -> bool:
+        """Whether there is a row with these values."""
+        return any(key.items() <= row.items() for row in self.rows)
+
+    def newest(self, *keys: str) -> list[dict[str, Any]]:
+        """Of rows that agree in these values, the last one."""
+        return list({tuple(row[key] for key in keys): row for row in self.rows}.values())
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append a row."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        whole = not self.path.is_file() or self.path.read_bytes()[-1:] in (b"", b"\n")
+        with self.path.open("ab") as file:
+            file.write((b"" if whole else b"\n") + json.dumps(row).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def small_png(image: Image.Image, most: int) -> bytes:
+    """A PNG of at most so many bytes, with fewer colours, and then fewer pixels, where it has to be."""
+    size = image.size
+    for share in (1.0, 0.75, 0.6, 0.5, 0.4, 0.3, 0.2):
+        scaled = image if share == 1 else image.resize((round(size[0] * share), round(size[1] * share)), 1)
+        for colours in COLOURS:
+            found = imaging.png_bytes(scaled if colours is None else scaled.quantize(colours))
+            if len(found) <= most:
+                return found
+    return found
+
+
+def against(mine: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """What the intervals of two rows' kernel distances say: ``overlap``, ``worse``, ``better`` (mine), or ``-``."""
+    one, two = (row["figures"].get("kernel_distance", {}) for row in (mine, other))
+    if any(found.get(key) is None for found in (one, two) for key in ("low", "high")):
+        return "-"
+    if one["low"] > two["high"]:
+        return "worse, apart"
+    return "better, apart" if one["high"] < two["low"] else "overlap"
+
+
+def said(row: Mapping[str, Any], name: str) -> str:
+    """A figure with its interval."""
+    found = row["figures"].get(name)
+    return "-" if not found or found.get("value") is None else str(Figure.from_values(found))
+
+
+def comparison(rows: Sequence[Mapping[str, Any]], first: str) -> str:
+    """A markdown table of trainings, each held against the system ``first`` on the same set, size and seed.
+
+    The last rows for each set and size have what held-out real images score.
+    """
+    lines = [
+        "| set | system | seed | images/s | images | kernel distance | against " + first + " | coverage | recall"
+        " | precision | copies |",
+        "|---|---|---:|---:|---:|---|---|---|---|---|---|",
+    ]
+    for key in dict.fromkeys((row["set"], row["size"], row["budget_seconds"]) for row in rows):
+        own = [row for row in rows if (row["set"], row["size"], row["budget_seconds"]) == key]
+        systems = sorted(dict.fromkeys(row["system"] for row in own), key=lambda system: system != first)
+        rivals = {row["seed"]: row for row in own if row["system"] == first}
+        label = f"{key[0]}, {key[1] or 'own size'}, {key[2] / 60:g} min"
+        for row in sorted(own, key=lambda row: (systems.index(row["system"]), row["seed"])):
+            rival = rivals.get(row["seed"])
+            compared = "" if row["system"] == first else "-" if rival is None else against(row, rival)
+            system = row["system"] + (f" (stand-in: {row['stand_in']})" if "stand_in" in row else "")
+            system += "" if row["ended"] == "done" else f" ({row['ended']})"
+            cells = [
+                label, system, str(row["seed"]), f"{row['pace']:.3g}", f"{row['images']:,}",
+                said(row, "kernel_distance"), compared, said(row, "coverage"), said(row, "recall"), said(row, "precision"),
+                row["copying"]["verdict"],
+            ]  # fmt: skip
+            lines.append("| " + " | ".join(cells) + " |")
+        for seed in sorted({row["seed"] for row in own}):
+            real = {"figures": next(row["yardstick"] for row in own if row["seed"] == seed)}
+            cells = [
+                label, "*held-out real images*", str(seed), "", "", said(real, "kernel_distance"), "",
+                said(real, "coverage"), said(real, "recall"), said(real, "precision"), "",
+            ]  # fmt: skip
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def verdicts(rows: Sequence[Mapping[str, Any]], first: str) -> str:
+    """Where ``first`` does not win: by kernel distance with intervals apart, by coverage not lower, without copies."""
+    held, failed = 0, []
+    for row in rows:
+        mine = [
+            other for other in rows
+            if other["system"] == first
+            and all(other[key] == row[key] for key in ("set", "size", "seed", "budget_seconds"))
+        ]  # fmt: skip
+        if row["system"] == first or not mine:
+            continue
+        name = f"{row['set']} {row['size']}, seed {row['seed']}, {first} against {row['system']}"
+        found = against(row, mine[0])
+        if found != "worse, apart":
+            failed.append(
+                f"{name}: kernel distance {said(mine[0], 'kernel_distance')} against {said(row, 'kernel_distance')}"
+            )
+        if mine[0]["figures"]["coverage"]["value"] < row["figures"]["coverage"]["value"]:
+            failed.append(f"{name}: coverage {said(mine[0], 'coverage')} against {said(row, 'coverage')}")
+        held += found == "worse, apart"
+    for row in rows:
+        if row["system"] == first and row["copying"]["verdict"] in (SOME, COPIES):
+            failed.append(f"{row['set']} {row['size']}, seed {row['seed']}: {row['copying']['verdict']}")
+    return "\n".join([f"intervals apart, {first} better: {held} pairs", *failed]) + "\n"

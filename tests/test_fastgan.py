@@ -1,0 +1,118 @@
+"""The baseline of the benchmarks: does it have the published shape, and does it learn? And the rows and sheets of its studies."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+
+
+def loaded(path: str) -> ModuleType:
+    """A script as a module, without a place in the packages."""
+    name = f"script_{Path(path).stem}"
+    specification = importlib.util.spec_from_file_location(name, ROOT / path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+fastgan = loaded("benchmarks/fastgan.py")
+rows = loaded("experiments/fewshot/rows.py")
+
+
+def two_halves(count: int, size: int, channels: int) -> np.ndarray:
+    """Dark on the left, bright on the right."""
+    pixels = np.full((count, size, size, channels), 30, np.uint8)
+    pixels[:, :, size // 2 :] = 220
+    return pixels
+
+
+@pytest.mark.parametrize(("size", "channels"), [(64, 4), (128, 1)])
+def test_every_parameter_of_both_networks_gets_a_gradient(size: int, channels: int) -> None:
+    trainer = fastgan.Trainer(two_halves(8, size, channels), width=4, precision="float32")
+    before = [[p.detach().clone() for p in net.parameters()] for net in (trainer.generator, trainer.discriminator)]
+    trainer.step()
+    for old, network in zip(before, (trainer.generator, trainer.discriminator), strict=True):
+        for (name, now), was in zip(network.named_parameters(), old, strict=True):
+            assert not torch.equal(now, was), name
+    samples = trainer.draw(3)
+    assert samples.shape == (3, size, size, channels) and samples.dtype == np.uint8
+
+
+def test_published_widths_have_the_published_channels_and_logits_are_5x5() -> None:
+    with torch.device("meta"):
+        generator, discriminator = fastgan.Generator(64, 3), fastgan.Discriminator(64, 3)
+        maps = [block[1].out_channels // 2 for block in generator.blocks.values()]
+        logits, seen = discriminator(torch.zeros(2, 3, 64, 64))
+    assert generator.base[0].out_channels // 2 == 1024 and maps == [512, 256, 128, 128]
+    assert logits.shape == (2, 1, 5, 5)
+    assert {size: features.shape[1] for size, features in seen.items()} == {64: 64, 32: 128, 16: 256, 8: 512}
+
+
+def test_it_learns_what_all_images_share_and_repeats_itself() -> None:
+    pixels = two_halves(16, 64, 1)
+    first = fastgan.train(pixels, 8 * 60, seed=1, width=4, precision="float32")(8).astype(np.float64)
+    again = fastgan.train(pixels, 8 * 60, seed=1, width=4, precision="float32")(8).astype(np.float64)
+    assert np.array_equal(first, again)
+    difference = first[:, :, 36:].mean() - first[:, :, :28].mean()
+    assert 60 < difference < 250  # 190 among the real ones; 0 +- 10 before
+
+
+def test_the_reconstruction_compares_the_same_place() -> None:
+    network = fastgan.Discriminator(64, 1, width=4)
+    images = torch.randn(2, 1, 64, 64)
+    seen: list[torch.Tensor] = []
+    network.whole = torch.nn.Identity()
+    network.whole.forward = lambda features: images  # type: ignore[method-assign]
+    network.part = torch.nn.Identity()
+    network.part.forward = lambda features: (seen.append(features), images[:, :, 12:44, 20:52])[1]  # type: ignore
+    _, maps = network(images)
+    assert float(network.reconstruction(images, maps, (3, 5))) == pytest.approx(0, abs=1e-7)
+    assert torch.equal(seen[0], maps[16][:, :, 3:11, 5:13])
+    assert float(network.reconstruction(images, maps, (4, 5)).detach()) > 0.5
+
+
+def test_other_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="none of the sizes"):
+        fastgan.Trainer(np.zeros((4, 48, 48, 3), np.uint8))
+
+
+def test_a_torn_row_is_skipped_and_the_next_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows.Rows(path).add({"a": 1, "b": 1})
+    with path.open("a") as file:
+        file.write('{"a": 2')
+    rows.Rows(path).add({"a": 1, "b": 2})
+    found = rows.Rows(path)
+    assert found.rows == [{"a": 1, "b": 1}, {"a": 1, "b": 2}]
+    assert found.has(a=1, b=2) and not found.has(a=2)
+    assert found.newest("a") == [{"a": 1, "b": 2}]
+    assert json.loads(path.read_text().splitlines()[-1]) == {"a": 1, "b": 2}
+
+
+def test_sheets_are_made_small() -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8))
+    large = rows.small_png(noise, 10**6)
+    assert 200_000 < len(large) <= 10**6  # as it is
+    assert 8_000 < len(rows.small_png(noise, 40_000)) <= 40_000
+
+
+def test_intervals_that_meet_overlap() -> None:
+    def row(low: float, high: float) -> dict[str, object]:
+        return {"figures": {"kernel_distance": {"value": (low + high) / 2, "low": low, "high": high}}}
+
+    assert rows.against(row(2.1, 3), row(1, 2)) == "worse, apart"
+    assert rows.against(row(2, 3), row(1, 2)) == "overlap"
+    assert rows.against(row(0, 0.9), row(1, 2)) == "better, apart"
+    assert rows.against({"figures": {}}, row(1, 2)) == "-"
