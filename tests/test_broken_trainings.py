@@ -178,7 +178,7 @@ def test_a_discriminator_that_sees_swapped_labels(pictures: Path, tmp_path: Path
 
     class Table(dict):  # type: ignore[type-arg]
         def __getitem__(self, name: str) -> object:
-            return type("Entry", (), {"load": staticmethod(lambda: swapped)})
+            return type("Entry", (), {"load": staticmethod(lambda: swapped), "fields": ("objective.real_label",)})
 
     monkeypatch.setattr(assembly, "OBJECTIVES", Table())
     outcome = train(pictures, tmp_path, **{"discriminator.lr": 0.002, "training.images": 1200})

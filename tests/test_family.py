@@ -320,3 +320,11 @@ def test_other_pairs_are_refused_with_a_reason(pair: Pair):
     assert len(about) == 1 == len(raised.value.problems) and "\n" not in about[0]
     other = "discriminator.norm" if field.startswith("regularizers") else dict(pair)["family"]
     assert other in about[0] and len(about[0]) < 250
+
+
+def test_rates_that_would_fall_before_they_have_risen_are_refused():
+    wrong = {"schedule.name": "cosine", "schedule.warmup_images": 100, "schedule.images": 100}
+    with pytest.raises(RecipeError, match=r"schedule\.images: must be more than schedule\.warmup_images, which is 100"):
+        Recipe.load("quick", wrong)
+    assert Recipe.load("quick", {**wrong, "schedule.images": 101}).schedule.images == 101
+    assert Recipe.load("quick", {**wrong, "schedule.name": "constant"}).schedule.warmup_images == 100

@@ -84,7 +84,7 @@ def train(job: Job, place: Place, images: int) -> tuple[dict[str, Any], Callable
         recipe, data = recipe_of(job, place, images), Path(place.data) / SETS[job.set]
         outcome = limner.train(data, recipe, runs=path.parent, name=path.name, display=Quiet())
     if outcome.ended == "interrupted":
-        raise KeyboardInterrupt
+        raise SystemExit(130)  # its state is saved
     generator = limner.load(path, place.device)
 
     def draw_seeds(count: int) -> np.ndarray:

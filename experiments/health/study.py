@@ -66,7 +66,7 @@ class Swapped(dict[str, Any]):
     """A table of objectives in which every one is :func:`swapped`."""
 
     def __getitem__(self, name: str) -> Any:
-        return type("Entry", (), {"load": staticmethod(lambda: swapped)})
+        return type("Entry", (), {"load": staticmethod(lambda: swapped), "fields": ("objective.real_label",)})
 
 
 def cases(data: Path) -> dict[str, Callable[[Path], Outcome]]:

@@ -108,6 +108,14 @@ def train(
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     settings: SetOption = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN|FILE", help="Start from another training's weights, where layers match."),
+    ] = None,
+    at: AtOption = "newest",
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Such as 24GB: compute in portions that stay below it.")
+    ] = None,
     runs: RunsOption = Path("runs"),
     name: Annotated[str | None, typer.Option(help="The run's name; by default the data's, numbered.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and stop.")] = False,
@@ -126,16 +134,18 @@ def train(
         "training.precision": precision,
     }
     chosen = read_recipe(recipe, flags, size, settings)  # checked before anything heavy is imported
+    bound = None if memory is None else read_bytes(memory)
     if classes and chosen.network.conditioning == "none":
         chosen = chosen.changed({"network.conditioning": "projection"})
     if dry_run:
         from limner.training.plan import plan
 
-        _print_plan(plan(data, chosen), as_json)
+        _print_plan(plan(data, chosen, memory=bound), as_json)
         return
     from limner.training.train import train as run_training
 
-    _finish(run_training(data, chosen, runs=runs, name=name), as_json)
+    outcome = run_training(data, chosen, runs=runs, name=name, start_from=source, start_at=at, memory=bound)
+    _finish(outcome, as_json)
 
 
 @app.command(epilog="Example: limner resume runs/maps --epochs 50")

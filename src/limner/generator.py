@@ -30,6 +30,8 @@ SEEDS = 2**64
 """How many there are."""
 NAMED = 20
 """Classes that an error names, at most."""
+PIXELS = 2**20
+"""In pictures that are drawn at once, at most."""
 COLUMNS = 16
 """With more classes than this, a grid has no column for each."""
 
@@ -127,13 +129,15 @@ class TrainedGenerator:
             labels = np.asarray(labels, dtype=np.int64)
             if labels.shape != (len(latents),) or not ((labels >= 0) & (labels < len(self.classes))).all():
                 raise ValueError(f"labels must be {len(latents)} class numbers from 0 to {len(self.classes) - 1}")
-        parts = []
-        for start in range(0, len(latents), BATCH):
-            z: Tensor = torch.from_numpy(np.ascontiguousarray(latents[start : start + BATCH]))
-            known = () if labels is None else (torch.from_numpy(labels[start : start + BATCH]).to(self._device),)
+        width, height = self.size
+        pixels = np.empty((len(latents), height, width, self.recipe.image.channels or 0), dtype=np.uint8)
+        batch = at_once(self.recipe)
+        for start in range(0, len(latents), batch):
+            z: Tensor = torch.from_numpy(np.ascontiguousarray(latents[start : start + batch]))
+            known = () if labels is None else (torch.from_numpy(labels[start : start + batch]).to(self._device),)
             images = self.network(z.to(self._device, self._dtype), *known)
-            parts.append(imaging.to_uint8(images.float().cpu().numpy()))
-        return np.concatenate(parts)
+            pixels[start : start + batch] = imaging.to_uint8(images.float().cpu().numpy())
+        return pixels
 
     def draw_seeds(self, seeds: Int[np.ndarray, " b"] | Sequence[int], label: str | int | None = None) -> imaging.Batch:
         """Pictures of seeds, as uint8 [B, H, W, C]: each of its own class (see :meth:`labels`), or all of one.
@@ -207,6 +211,13 @@ def class_grid(classes: int, count: int, width: int, height: int) -> tuple[int, 
         return None
     columns = classes * max(1, round(math.sqrt(count * height / width) / classes))
     return columns, max(1, round(count / columns))
+
+
+def at_once(recipe: Recipe) -> int:
+    """How many pictures are drawn at once: so few that it takes less memory than a training step of the recipe did."""
+    image, training = recipe.image, recipe.training
+    fitting = PIXELS // ((image.width or 1) * (image.height or 1))
+    return max(1, min(BATCH, fitting, training.micro_batch or training.batch_size))
 
 
 def check_seeds(seed: int, count: int) -> None:

@@ -1,4 +1,4 @@
-"""What can be chosen by name: networks, objectives. One line each; nothing is imported until it is asked for.
+"""What can be chosen by name, one line each: networks, objectives, penalties, optimizers. Imported when it is asked for.
 
 A new architecture is one file, one line here and one recipe. The registry-wide tests then cover it by themselves.
 """

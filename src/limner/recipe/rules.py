@@ -81,7 +81,8 @@ def _contradictions(value: Callable[[str], Any]) -> Iterable[tuple[str, str]]:
 
     family, conditioning = value("network.family"), value("network.conditioning")
     entry = tables.NETWORKS.get(family) if isinstance(family, str) else None
-    wanted = conditioning if conditioning in tables.CONDITIONINGS and conditioning != "none" else None
+    named = isinstance(conditioning, str) and conditioning in tables.CONDITIONINGS
+    wanted = conditioning if named and conditioning != "none" else None
     if entry is not None and wanted is not None and wanted not in entry.conditions:
         able = [key for key, other in tables.NETWORKS.items() if wanted in other.conditions]
         yield "network.conditioning", f"the {family} family cannot do {wanted}; it can be had with {', '.join(able)}"
@@ -101,6 +102,12 @@ def _contradictions(value: Callable[[str], Any]) -> Iterable[tuple[str, str]]:
     batch, micro = value("training.batch_size"), value("training.micro_batch")
     if isinstance(batch, int) and isinstance(micro, int) and micro > batch:
         yield "training.micro_batch", f"must be at most training.batch_size, which is {batch}"
+    rises, falls = value("schedule.warmup_images"), value("schedule.images")
+    if value("schedule.name") != "constant" and isinstance(rises, int) and isinstance(falls, int) and falls <= rises:
+        yield (
+            "schedule.images",
+            f"must be more than schedule.warmup_images, which is {rises}, or rates would drop at once",
+        )
     for player in ("generator", "discriminator"):
         kernel, stride = value(f"{player}.kernel"), value(f"{player}.stride")
         if isinstance(kernel, int) and isinstance(stride, int) and kernel < stride:

@@ -79,8 +79,9 @@ class Network(Section):
 class Player(Section):
     """One network's shape, and how it learns."""
 
-    width: Annotated[int, Field(ge=1, le=1024)] = 64
-    """Channels at the full resolution; they double at each halving, up to eight times this."""
+    width: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = 64
+    """Channels at the full resolution; they double at each halving, up to eight times this. ``auto``: as many as the time
+    allows, measured on this device when the training starts."""
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(min_length=1, max_length=16)] = (
         256,
         512,

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from limner import imaging, rundir
-from limner.generator import class_grid
+from limner.generator import at_once, class_grid
 from limner.judging import health
 from limner.noise import Stream
 from limner.recipe import Snapshots
@@ -200,7 +200,7 @@ class Show:
                 columns, count = shape[0], shape[0] * shape[1]
             labels = torch.arange(count, device=loop.feed.device) % classes
         z = loop.latents(Stream.GRID, 0, count)
-        pictures = sampled(loop.average.current(), z, loop.step.autocast, labels)
+        pictures = sampled(loop.average.current(), z, loop.step.autocast, labels, at_once(loop.recipe))
         sheet = imaging.enlarged(imaging.grid(pictures, columns), 512)
         path = self.run.save_samples(loop.progress.images, imaging.png_bytes(sheet))
         self.shown(str(path))
@@ -241,13 +241,17 @@ def sampled(
     batch: int = 64,
 ) -> imaging.Batch:
     """Pictures from latents, of classes where there are some, in portions, as uint8 [B, H, W, C]."""
-    parts = []
+    pixels: imaging.Batch | None = None
     for start in range(0, len(z), batch):
         known = () if labels is None else (labels[start : start + batch],)
         with autocast():
             drawn = network(z[start : start + batch], *known)
-        parts.append(imaging.to_uint8(drawn.float().nan_to_num().cpu().numpy()))
-    return np.concatenate(parts)
+        part = imaging.to_uint8(drawn.float().nan_to_num().cpu().numpy())
+        if pixels is None:
+            pixels = np.empty((len(z), *part.shape[1:]), dtype=np.uint8)
+        pixels[start : start + batch] = part
+    assert pixels is not None
+    return pixels
 
 
 def is_finite(values: Iterable[Tensor]) -> bool:

@@ -12,6 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from limner import rundir
+from limner.generator import at_once
 from limner.judging.evaluate import Judge
 from limner.judging.health import figure, is_falling, is_good, watch_evaluations
 from limner.judging.outlook import WATCHED, is_exhausted, no_gain
@@ -28,8 +29,6 @@ generator has none of, and write checkpoints."""
 EVALUATIONS = 100
 """In a training of known length, at most about so many."""
 LEAST_SAMPLES = 128
-LEAST_STEPS = 2
-SECONDS = 0.7
 
 
 class Examine:
@@ -74,7 +73,7 @@ class Examine:
         began = time.perf_counter()
         z = torch.from_numpy(sample_latents(np.arange(self.count), loop.recipe.network.latent))
         z, labels = z.to(loop.feed.device, loop.feed.dtype), self._labels(loop)
-        pixels = sampled(loop.average.current(), z, loop.step.autocast, labels)
+        pixels = sampled(loop.average.current(), z, loop.step.autocast, labels, at_once(loop.recipe))
         found = self.judge.figures(pixels)
         found["copying"].pop("pairs", None)
         progress = loop.progress
@@ -113,18 +112,6 @@ def _is_best(line: dict[str, Any], before: list[dict[str, Any]]) -> bool:
     now = figure(line, WATCHED)
     values = [value for old in before if old["images"] > 0 and (value := figure(old, WATCHED)) is not None]
     return now is not None and now < min(values, default=math.inf)
-
-
-def pace(loop: Loop) -> float:
-    """Images per second of a loop, measured on a few updates; the loop is spent afterwards."""
-    loop.advance()
-    started, steps = time.perf_counter(), 0
-    while steps < LEAST_STEPS or time.perf_counter() - started < SECONDS:
-        loop.advance()
-        if loop.feed.device.type == "cuda":
-            torch.cuda.synchronize(loop.feed.device)
-        steps += 1
-    return steps * loop.portion / (time.perf_counter() - started)
 
 
 def interval(seconds: float, rate: float, share: float, batch: int, total: int | None) -> int:

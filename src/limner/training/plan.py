@@ -16,6 +16,7 @@ from limner.recipe import DEFAULT, Recipe
 from limner.training import display as displays
 from limner.training.assembly import resolved, total_images
 from limner.training.memory import fit
+from limner.training.sizing import sized
 
 SECONDS = 3.0
 """Of updates that are timed."""
@@ -126,7 +127,7 @@ def plan(
     device = choose_device(recipe.training.device)
     with displays.opened(display) as shown:
         collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=shown.preparing)
-        recipe = resolved(recipe, collection, device)
+        recipe = sized(resolved(recipe, collection, device), collection, device)
         fitted = fit(data, recipe, memory, SECONDS, shown.say, torch.get_num_threads())
     found = fitted.found
     # Weights and two moments of each, the average, and the generator's own file, at 4 or 8 bytes a number.

@@ -240,9 +240,7 @@ def _evaluated(judge: Judge, loop: Loop, collection: Collection, parameters: tup
     samples = sample_count(THOROUGH * recipe.evaluation.images, train)
     most = min(TRAIN, max(LEAST, ROOM // size))
     real = min(train, most) + min(len(collection.held_out), -(-most // 2))
-    pieces = np.ones(samples * size, dtype=np.uint8)  # as drawn, before they are put together
     held = np.ones(samples * size + real * size + 4 * (3 * parameters[0] + parameters[1]), dtype=np.uint8)
-    del pieces
     pixels = np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
     began = time.perf_counter()
     judge.figures(pixels)

@@ -1,13 +1,12 @@
 """How wide the networks should be: as wide as the time allows, measured on this device with these images.
 
-A wide network learns more from each image, a narrow one sees more images in the same time. At a given time the best width is the
-one that still sees enough images (docs/fewshot.md has the measurements); with more time, or a faster device, that is a wider
-one. What makes a training slow, the size of the pictures and the device, is in the measured pace and needs no rule of its own.
+A wide network learns more from each image, a narrow one sees more images in the same time. At a given time the best
+width is the one that still sees enough images (docs/fewshot.md has the measurements); with more time, or a faster
+device, that is a wider one. What makes a training slow, the size of the pictures and the device, is in the measured pace
+and needs no rule of its own.
 """
 
 from __future__ import annotations
-
-import time
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ import torch
 from limner.data import Collection
 from limner.recipe import Recipe
 from limner.training.assembly import assemble
-from limner.training.loop import Loop
+from limner.training.pace import pace
 
 ENOUGH = 60_000
 """Images that a training should see before it is worth a wider network."""
@@ -25,8 +24,9 @@ WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128)
 FEW, WIDEST_FOR_FEW = 200, 48
 """Of so few pictures a wide network only learns sooner to repeat them."""
 PROBES = (16, 32)
+PROBED_PIXELS = 2**19
+"""At most so many at once while it is measured: large pictures would need more memory than the training may have."""
 SECONDS = 1.5
-LEAST_STEPS = 2
 PLAYERS = ("generator", "discriminator")
 
 
@@ -42,7 +42,11 @@ def sized(recipe: Recipe, collection: Collection, device: torch.device) -> Recip
     """
     if is_sized(recipe):
         return recipe
-    seconds = [1 / _pace(assemble(_with(recipe, width), collection, device)) for width in PROBES]
+    batch = max(2, PROBED_PIXELS // (collection.width * collection.height))
+    probed = recipe.changed(
+        {"training.batch_size": min(batch, recipe.training.batch_size), "training.micro_batch": None}
+    )
+    seconds = [1 / pace(assemble(_with(probed, width), collection, device), SECONDS) for width in PROBES]
     slope = max(0.0, (seconds[1] - seconds[0]) / (PROBES[1] ** 2 - PROBES[0] ** 2))
     constant = max(0.0, seconds[0] - slope * PROBES[0] ** 2)
     budget = 60 * (recipe.training.minutes or MINUTES)
@@ -64,18 +68,4 @@ def width_for(constant: float, slope: float, budget: float, pictures: int) -> in
 
 
 def _with(recipe: Recipe, width: int) -> Recipe:
-    return recipe.changed(
-        {f"{player}.width": width for player in PLAYERS if getattr(recipe, player).width == "auto"}
-    )
-
-
-def _pace(loop: Loop) -> float:
-    """Images per second over a few updates; the loop is spent afterwards."""
-    loop.advance()
-    started, steps = time.perf_counter(), 0
-    while steps < LEAST_STEPS or time.perf_counter() - started < SECONDS:
-        loop.advance()
-        if loop.feed.device.type == "cuda":
-            torch.cuda.synchronize(loop.feed.device)
-        steps += 1
-    return steps * loop.portion / (time.perf_counter() - started)
+    return recipe.changed({f"{player}.width": width for player in PLAYERS if getattr(recipe, player).width == "auto"})

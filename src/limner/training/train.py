@@ -29,10 +29,14 @@ from limner.training.assembly import assemble, resolved
 from limner.training.callbacks import Checkpoint, Measure, Show
 from limner.training.conclude import conclude
 from limner.training.guard import Guard, event
-from limner.training.judge import Examine, interval, pace, sample_count
+from limner.training.judge import Examine, interval, sample_count
 from limner.training.loop import Loop
+from limner.training.memory import fit
 from limner.training.outcome import Outcome
+from limner.training.pace import pace
 from limner.training.recovery import Recovery, load_checkpoint
+from limner.training.sizing import sized
+from limner.training.warm_start import begin, check
 from limner.version import __version__
 
 SKIPPED_NAMED = 5
@@ -46,6 +50,9 @@ def train(
     runs: str | Path = "runs",
     name: str | None = None,
     default_name: str | None = None,
+    start_from: str | Path | None = None,
+    start_at: str = "newest",
+    memory: int | None = None,
     display: displays.Display | None = None,
 ) -> Outcome:
     """Train a generator on a collection of images.
@@ -57,6 +64,9 @@ def train(
         runs: where run directories lie.
         name: the run's name; must be free.
         default_name: without a name this one, or the data's, numbered when it is taken.
+        start_from: a run, a checkpoint or a generator file of the same family whose weights are taken where they fit.
+        start_at: which snapshot of a run: ``newest``, ``best``, or a number of images.
+        memory: bytes that the training may take; micro-batch and recomputation are chosen so that it does not take more.
         display: where news go; the terminal by default.
 
     Raises:
@@ -66,21 +76,31 @@ def train(
     recipe = Recipe.load(recipe, overrides)
     device = choose_device(recipe.training.device)
     RunDir.check(Path(runs), name)
+    if start_from is not None:
+        check(start_from, recipe, start_at)  # now, so that a mistake is told before the data is prepared
     with displays.opened(display) as shown:
         collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=shown.preparing)
-        recipe = resolved(recipe, collection, device)
+        recipe = sized(resolved(recipe, collection, device), collection, device)
+        if memory is not None:
+            fitted = fit(data, recipe, memory, 0, shown.say, torch.get_num_threads())
+            recipe = fitted.recipe
+            shown.say(f"memory: {fitted.said or f'{fitted.found.peak / 1e9:.2f} of {memory / 1e9:.3g} GB at its peak'}")
         _introduce(shown, recipe, collection)
         judge = make_judge(recipe, collection, device, shown)
         # Measured on a loop of its own: the training is the same whether it was measured or not.
         rate = pace(assemble(recipe, collection, device)) if _asks_for_pace(recipe, judge) else None
         recipe = _scheduled(recipe, rate)
         loop = assemble(recipe, collection, device)
+        taken = None if start_from is None else begin(loop, start_from, start_at)
         run = RunDir.create(Path(runs), name, default_name or collection.title)
         with run.locked():
             run.write(rundir.RECIPE, recipe.to_toml())
             run.write(rundir.DATA, collection.summary)
             run.write(rundir.ENVIRONMENT, environment(device, recipe.training.precision))
             run.append(rundir.EVENTS, event("started", 0, command=sys.argv))
+            if taken is not None:
+                run.append(rundir.EVENTS, taken.event())
+                shown.say(taken.describe())
             return _run(run, loop, collection, judge, rate, shown)
 
 
