@@ -141,7 +141,7 @@ class Clockwork:
 
     def advance(self) -> float:
         turns, every = self.recipe.training.critic_steps, self.recipe.regularizers.every
-        penalised = any((self.progress.step * turns + turn) % every == 0 for turn in range(turns))
+        penalised = any((self.progress.step * turns + turn + 1) % every == 0 for turn in range(turns))
         self.progress.step += 1
         self.batches.append(self.recipe.training.batch_size)
         return (self.a + self.b * self.portion) * (self.penalty if penalised and self.step.penalties.terms else 1)

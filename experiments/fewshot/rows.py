@@ -129,7 +129,8 @@ def verdicts(rows: Sequence[Mapping[str, Any]], first: str) -> str:
             failed.append(
                 f"{name}: kernel distance {said(mine[0], 'kernel_distance')} against {said(row, 'kernel_distance')}"
             )
-        if mine[0]["figures"]["coverage"]["value"] < row["figures"]["coverage"]["value"]:
+        covered, of_other = (each["figures"].get("coverage", {}).get("value") or 0 for each in (mine[0], row))
+        if covered < of_other:
             failed.append(f"{name}: coverage {said(mine[0], 'coverage')} against {said(row, 'coverage')}")
         held += found == "worse, apart"
     for row in rows:

@@ -160,46 +160,57 @@ def command(what: str, job: Job, place: Place, threads: int, **task: Any) -> tup
 def measure_paces(jobs: Sequence[Job], place: Place, seconds: float, rounds: int, again: bool = False) -> None:
     """The pace of each system on each set and size, in turns; paces.json has median, range and rounds.
 
-    Those that are known are not measured again: but where one of a contest is missing, all of it are, so that what is compared
-    was measured in the same turns.
+    Those that are known are not measured again: new ones run in turns with one that is known, and what counts is how much
+    faster or slower they are than that one. So what is compared is as if all had been measured in the same turns.
     """
-    path = Path(place.out) / "paces.json"
-    paces = load_paces(place)
+    path, paces = Path(place.out) / "paces.json", load_paces(place)
     contests: dict[str, dict[str, Job]] = {}
     for job in jobs:
         contests.setdefault(job.contest, {}).setdefault(job.system, job)
     for contest, systems in contests.items():
         digests = {system: digest(job, place) for system, job in systems.items()}
         known = paces.setdefault(contest, {})
-        if not again and all(known.get(system, {}).get("digest") == own for system, own in digests.items()):
+        old = [] if again else [name for name, own in digests.items() if known.get(name, {}).get("digest") == own]
+        new = [name for name in systems if name not in old]
+        if not new:
             continue
-        running = {}
-        for system, job in systems.items():
-            line, variables = command("pace", replace(job, seed=0), place, place.threads)
-            pipe = subprocess.PIPE
-            running[system] = subprocess.Popen(line, env=variables, stdin=pipe, stdout=pipe, text=True)
-        try:
-            table: list[dict[str, float]] = []
-            for number in range(rounds + 1):
-                row = {system: _asked(process, seconds if number else 0.0) for system, process in running.items()}
-                if number:  # the first round warms up
-                    table.append(row)
-                    print(f"{contest}, round {number}: {row}", flush=True)
-        finally:
-            for process in running.values():
-                process.kill()
-                process.wait()
-        for system, own in digests.items():
+        table = _in_turns(contest, {name: systems[name] for name in (*old[:1], *new)}, place, seconds, rounds)
+        for system in new:
             found = [row[system] for row in table]
+            if old:
+                usual = known[old[0]]["images_per_second"]
+                found = [usual * row[system] / row[old[0]] for row in table]
             known[system] = {
-                "images_per_second": statistics.median(found), "low": min(found), "high": max(found),
-                "rounds": found, "digest": own, "threads": place.threads, "precision": place.precision,
-                "load": os.getloadavg()[0],
+                "images_per_second": statistics.median(found), "low": min(found), "high": max(found), "rounds": found,
+                "relative_to": old[0] if old else None, "digest": digests[system], "threads": place.threads,
+                "precision": place.precision, "load": os.getloadavg()[0],
             }  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         part.write_text(json.dumps(paces, indent=1) + "\n")
         part.replace(path)
+
+
+def _in_turns(
+    contest: str, systems: Mapping[str, Job], place: Place, seconds: float, rounds: int
+) -> list[dict[str, float]]:
+    """Images per second of each, round after round."""
+    running, table = {}, []
+    try:
+        for system, job in systems.items():
+            line, variables = command("pace", replace(job, seed=0), place, place.threads)
+            pipe = subprocess.PIPE
+            running[system] = subprocess.Popen(line, env=variables, stdin=pipe, stdout=pipe, text=True)
+        for number in range(rounds + 1):
+            row = {system: _asked(process, seconds if number else 0.0) for system, process in running.items()}
+            if number:  # the first round warms up
+                table.append(row)
+                print(f"{contest}, round {number}: {row}", flush=True)
+    finally:
+        for process in running.values():
+            process.kill()
+            process.wait()
+    return table
 
 
 def _asked(process: subprocess.Popen[str], seconds: float) -> float:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from limner.networks.conditioning import Classified, ClassifiedLatent, needed
-from limner.networks.layers import Opinion, Stack, activation, after, doubling, recompute, run
+from limner.networks.layers import Opinion, Stack, after, doubling, recompute, run
 from limner.networks.norms import norm, normalises, release, spectral
 from limner.networks.resample import Halving, enlarge, halvings
 
@@ -174,7 +174,9 @@ class Deviation(nn.Module):
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         """[b, c, h, w] to [b, c + 1, h, w]."""
         count = len(features)
-        size = next(size for size in range(min(self.group, count), 0, -1) if count % size == 0)
+        # The nearest number that divides them: up to the group's, else the smallest over it.
+        sizes = [size for size in range(2, count + 1) if count % size == 0]
+        size = max([size for size in sizes if size <= self.group], default=min(sizes, default=1))
         precise = features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
         groups = precise.reshape(size, count // size, *features.shape[1:])
         spread = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3)) if size > 1 else groups.new_zeros(count)
@@ -221,7 +223,7 @@ class Discriminator(Classified):
         self.slope = slope
         self.blocks = nn.ModuleList(blocks)
         self.deviation = Deviation() if deviation else nn.Identity()
-        self.last = nn.Conv2d(widths[-1] + deviation, 1, base)
+        self.last = nn.Conv2d(widths[-1] + deviation, 1, base, bias=False)
         if reconstruction:
             # From the map of about 8x8, up to a quarter of the picture's size.
             self.source = max(0, len(stages) - 2)
@@ -267,5 +269,7 @@ class Discriminator(Classified):
             remembered = self.decoder(maps[self.source])
         return Opinion(logits, classes, remembered)
 
-
-__all__ = ["Discriminator", "Generator", "activation"]
+    def forward(self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None = None) -> Float[Tensor, " b"]:
+        """One logit an image, without the cost of drawing what it saw."""
+        logits, features, _ = self._all(images)
+        return logits + self.projection(features, labels) if self.conditioning == "projection" else logits

@@ -205,7 +205,8 @@ class Training(Section):
     """Images in one update."""
     micro_batch: Annotated[int, Field(ge=1, le=65536)] | None = None
     """Images that are computed at once: a batch is cut into such pieces, whose gradients are added up. Saves memory; batch
-    normalisation then sees a piece only. Without it: the whole batch."""
+    normalisation then sees a piece only, and twice, because the generator draws each piece again in its own turn. Without
+    it: the whole batch."""
     recompute: bool = False
     """Activations are computed again for the gradients instead of being kept: less memory, about a third more time."""
     critic_steps: Annotated[int, Field(ge=1, le=1000)] = 1

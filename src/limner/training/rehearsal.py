@@ -36,6 +36,7 @@ from limner.training.conclude import THOROUGH
 from limner.training.judge import sample_count
 from limner.training.loop import Loop
 from limner.training.memory import FOUND, JOB, OVER, Found, Job, Watch
+from limner.training.pace import unhurried
 
 MOST_STEPS = 10_000
 LONG = 20.0
@@ -114,6 +115,7 @@ def rehearsed(job: Job, recipe: Recipe, device: torch.device, meter: _Meter) -> 
     collection = prepare(job.data, recipe.image, seed=recipe.training.seed)
     judge = _judge(recipe, collection, device)
     meter.doing = "networks"
+    recipe = unhurried(recipe)
     loop = assemble(recipe, collection, device)
     parameters = tuple(
         sum(parameter.numel() for parameter in network.parameters())
@@ -199,7 +201,7 @@ def _of(loop: Loop, recipe: Recipe, batch: int) -> None:
 def _warm_up(loop: Loop, recipe: Recipe, batch: int) -> float:
     """An update as the first one is, with all penalties: the one that takes most memory. Returns its seconds."""
     _of(loop, recipe, batch)
-    loop.progress.step = 0
+    loop.progress.step = recipe.regularizers.every - 1  # the first update that has them all
     return _step(loop)
 
 
@@ -222,11 +224,12 @@ def _mean(loop: Loop, recipe: Recipe, times: list[float]) -> float:
     every, turns = recipe.regularizers.every, recipe.training.critic_steps
     first = loop.progress.step - len(times)
     had = [
-        any((step * turns + turn) % every == 0 for turn in range(turns)) for step in range(first, loop.progress.step)
+        any((step * turns + turn + 1) % every == 0 for turn in range(turns))
+        for step in range(first, loop.progress.step)
     ]
     plain = [seconds for seconds, penalised in zip(times, had, strict=True) if not penalised] or times
     whole = recipe.training.batch_size * turns / loop.portion
-    loop.progress.step = every  # its first turn has number every * turns
+    loop.progress.step = every - 1  # the first update that has them all
     penalised = _step(loop) * whole
     mean = sum(plain) / len(plain)
     return mean + turns / every * (penalised - mean)

@@ -118,7 +118,7 @@ class Step:
             real, fake = self._seen(part.real, part, REAL, seen), self._seen(fake, part, FAKE, seen)
             loss, measures, margin = self._judge(real, fake, part.labels)
             margins.append(margin)
-            if self.penalties.terms and number % self.penalties.every == 0:
+            if self.penalties.terms and (number + 1) % self.penalties.every == 0:
                 # By itself, after the loss: so there is never more than one graph of D.
                 (share * loss).backward()  # type: ignore[no-untyped-call]
                 loss = self._penalty(real, fake, part)
@@ -160,7 +160,7 @@ class Step:
 
     def _judge(self, real: Images, fake: Images, labels: Labels | None) -> tuple[Scalar, Measures, Logits]:
         """D's loss on images as it sees them, what there is to tell of it, and by how much it takes real images for real."""
-        real_logits, real_classes, remembered = self._look(real, labels)
+        real_logits, real_classes, remembered = self._look(real, labels, remember=True)
         fake_logits, fake_classes, _ = self._look(fake, labels)
         adversarial = loss = self.objective.discriminator(real_logits, fake_logits)
         class_loss = memory_loss = None
@@ -195,11 +195,14 @@ class Step:
             terms = [weight * term(discriminator, real, fake, mix) for term, weight in self.penalties.terms]
             return self.penalties.every * sum(terms[1:], terms[0])
 
-    def _look(self, images: Images, labels: Labels | None) -> tuple[Logits, Tensor | None, Tensor | None]:
-        """What D says: logits, and where it can do that, classes and what it remembers of the images."""
+    def _look(
+        self, images: Images, labels: Labels | None, *, remember: bool = False
+    ) -> tuple[Logits, Tensor | None, Tensor | None]:
+        """What D says: logits, and where it can do that, classes and (if wanted) what it remembers of the images."""
         known = () if labels is None else (labels,)
         with self.autocast():
-            if not getattr(self.discriminator, "auxiliary", ()):
+            # What it remembers can cost as much as the rest: it is asked only where that is used.
+            if not set(getattr(self.discriminator, "auxiliary", ())) - (set() if remember else {"reconstruction"}):
                 return _precise(self.discriminator(images, *known)), None, None
             logits, classes, remembered = self.discriminator.opinion(images, *known)  # type: ignore[operator]
         return _precise(logits), _precise(classes), _precise(remembered)

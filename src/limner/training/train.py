@@ -125,7 +125,7 @@ def resume(
     with displays.opened(display) as shown, run.locked():
         run.sweep()
         before, overrides = run.recipe(), overrides or {}
-        recipe = before.changed(overrides)
+        recipe = _stretched(before.changed(overrides), before)
         images, checkpoint = run.newest_checkpoint()
         data, was = run.read_json(rundir.DATA), run.read_json(rundir.ENVIRONMENT)
         if not isinstance(data.get("location"), str):
@@ -167,7 +167,15 @@ def _scheduled(recipe: Recipe, rate: float | None) -> Recipe:
     settings, minutes = recipe.schedule, recipe.training.minutes
     if settings.name == "constant" or settings.images is not None or minutes is None or rate is None:
         return recipe
-    return recipe.changed({"schedule.images": max(1, round(60 * minutes * rate))})
+    return recipe.changed({"schedule.images": max(settings.warmup_images + 1, round(60 * minutes * rate))})
+
+
+def _stretched(recipe: Recipe, before: Recipe) -> Recipe:
+    """The recipe with a schedule as much longer as its minutes are, where they were what its length followed from."""
+    images, minutes, had = before.schedule.images, recipe.training.minutes, before.training.minutes
+    if images is None or minutes is None or had is None or minutes == had or recipe.schedule != before.schedule:
+        return recipe
+    return recipe.changed({"schedule.images": max(recipe.schedule.warmup_images + 1, round(images * minutes / had))})
 
 
 def _inexact(
