@@ -111,7 +111,8 @@ class Generator(nn.Module):
         self.excitations = nn.ModuleDict(
             {str(k): Excitation(counts[k - REACH], counts[k]) for k in range(REACH, len(blocks)) if excitation}
         )
-        self.last = nn.Sequential(*enlarge(upsample, stages[0], widths[0], channels, True), nn.Tanh())
+        # Each pixel of four has weights of its own: a smooth way up would leave nothing sharp at the last step.
+        self.last = nn.Sequential(*enlarge("transposed", stages[0], widths[0], channels, True), nn.Tanh())
         if norm == "spectral":
             spectral(self)
 
