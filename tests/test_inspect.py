@@ -177,8 +177,8 @@ def test_advice() -> None:
         return advise("./my maps", np.array(sizes), **facts)
 
     same = given([(128, 128)] * 9)
-    assert (same.width, same.height, same.channels, same.fit, same.recipe) == (64, 64, 3, "crop", "quick")
-    assert same.command == "limner train './my maps' --recipe quick --size 64"
+    assert (same.width, same.height, same.channels, same.fit, same.recipe) == (64, 64, 3, "crop", "fewshot")
+    assert same.command == "limner train './my maps' --recipe fewshot --size 64"
     assert given([(64, 64)] * 9, colour=False).recipe == "initials"
     grey = given([(28, 28)] * 9, colour=False)
     assert (grey.recipe, grey.width, grey.channels) == ("fashion", 28, 1)
@@ -228,7 +228,7 @@ def test_the_command(cli: Cli, spoilt: Path) -> None:
         "1 nearly uniform: x_blank.png",
     ):
         assert said in done.stdout
-    assert f"limner train {spoilt} --recipe quick --size 64x43" in done.stdout
+    assert f"limner train {spoilt} --recipe fewshot --size 64x43" in done.stdout
     answer = cli("inspect", "clean.json", "--json")
     assert json.loads(answer.stdout)["count"] == 65
     refused = cli("inspect", spoilt, "--prune", spoilt / "notes.txt")

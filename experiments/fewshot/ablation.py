@@ -2,7 +2,7 @@
 
     python experiments/fewshot/ablation.py DATA_DIR --out experiments/fewshot [--stage pace run table] [--only NAME,maps,0]
 
-Five minutes of two cores at 64x64 on three sets, two seeds. Stages, resuming and judging are those of compare.py; paces are
+Five minutes of one core at 64x64 on three sets, two seeds. Stages, resuming and judging are those of compare.py; paces are
 measured for each configuration and kept in ablation/paces.json, rows go to ablation.jsonl, sheets to ablation/sheets/.
 """
 
@@ -18,8 +18,31 @@ from rows import Rows, comparison
 from runs import Job
 
 BASE = "fewshot"
+WIDTH: Mapping[str, Any] = {"generator.width": 16, "discriminator.width": 16}
+"""What the recipe chooses by itself for some such time; fixed, so that one thing changes at a time."""
 CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
     BASE: {},
+    "width 12": {"generator.width": 12, "discriminator.width": 12},
+    "width 24": {"generator.width": 24, "discriminator.width": 24},
+    "batch 16": {"training.batch_size": 16},
+    "rates halved": {"generator.lr": 0.001, "discriminator.lr": 0.0005},
+    "rates doubled": {"generator.lr": 0.004, "discriminator.lr": 0.002},
+    "non-saturating": {"objective.name": "non-saturating"},
+    "hinge, spectral": {
+        "objective.name": "hinge",
+        "discriminator.norm": "spectral",
+        "regularizers.r1": 0.0,
+        "regularizers.r2": 0.0,
+        "regularizers.every": 1,
+    },
+    "gamma 1": {"regularizers.r1": 1.0, "regularizers.r2": 1.0},
+    "transposed": {"generator.upsample": "transposed"},
+    "no augmentation": {"augment.policy": [], "augment.target": 0.0},
+    "all augmentation": {"augment.policy": ["color", "translation", "cutout"], "augment.target": 0.0},
+    "no excitation": {"generator.excitation": False},
+    "one branch": {"discriminator.residual": False},
+    "no memory": {"discriminator.reconstruction": False},
+    "no deviation": {"discriminator.deviation": False},
 }
 """Name -> fields of the recipe that are set otherwise."""
 SETS = ("maps", "emoji", "initials")
@@ -29,7 +52,7 @@ SIZE, MINUTES, SEEDS = 64, 5.0, (0, 1)
 def jobs(seconds: float | None) -> list[Job]:
     """All trainings: the first seed of everything comes first."""
     return [
-        Job(name, chosen, SIZE, seed, seconds or 60 * MINUTES, BASE, overrides)
+        Job(name, chosen, SIZE, seed, seconds or 60 * MINUTES, BASE, {**WIDTH, **overrides})
         for seed in SEEDS
         for chosen in SETS
         for name, overrides in CONFIGURATIONS.items()
@@ -39,6 +62,7 @@ def jobs(seconds: float | None) -> list[Job]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     runs.add_arguments(parser, Path(__file__).parent)
+    parser.set_defaults(threads=1)
     arguments = parser.parse_args()
     place = runs.place_of(arguments, arguments.out / "ablation")
     chosen = runs.chosen(jobs(arguments.seconds), arguments.only)

@@ -58,7 +58,7 @@ __all__ = [
     "parse_setting",
 ]
 
-DEFAULT = "quick"
+DEFAULT = "fewshot"
 """What is trained when no recipe is named."""
 
 

@@ -77,7 +77,7 @@ def _contradictions(value: Callable[[str], Any]) -> Iterable[tuple[str, str]]:
 
     def over(name: str, bound: float) -> bool:
         found = value(name)
-        return isinstance(found, int | float) and found > bound
+        return found == "auto" or (isinstance(found, int | float) and found > bound)
 
     family, conditioning = value("network.family"), value("network.conditioning")
     entry = tables.NETWORKS.get(family) if isinstance(family, str) else None

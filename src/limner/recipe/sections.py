@@ -145,9 +145,10 @@ class Objective(Section):
 class Regularizers(Section):
     """What keeps the discriminator smooth."""
 
-    r1: Weight = 0.0
-    """Gamma: half of it times the squared gradient at real images is added to D's loss (Mescheder et al. 2018)."""
-    r2: Weight = 0.0
+    r1: Weight | Literal["auto"] = 0.0
+    """Gamma: half of it times the squared gradient at real images is added to D's loss (Mescheder et al. 2018). ``auto``:
+    by the pictures' size and the batch, 0.0002 * pixels / batch (Karras et al. 2020, StyleGAN2-ADA)."""
+    r2: Weight | Literal["auto"] = 0.0
     """Gamma of the same at generated images."""
     gradient_penalty: Weight = 0.0
     """Lambda of WGAN-GP: the gradient between real and generated images is drawn to length 1 (Gulrajani et al. 2017)."""

@@ -37,8 +37,20 @@ def resolved(recipe: Recipe, collection: Collection, device: torch.device) -> Re
             "training.device": str(device),
             "training.precision": choose_precision(recipe.training.precision, device),
             **_classes(recipe, collection),
+            **_gammas(recipe, collection.width * collection.height),
         }
     )
+
+
+PENALTY_SCALE = 0.0002
+"""Gamma of R1 for one pixel and a batch of one (Karras et al. 2020, "Training GANs with limited data", appendix C)."""
+
+
+def _gammas(recipe: Recipe, pixels: int) -> dict[str, float]:
+    gamma = float(f"{PENALTY_SCALE * pixels / recipe.training.batch_size:.3g}")
+    return {
+        f"regularizers.{name}": gamma for name in ("r1", "r2") if getattr(recipe.regularizers, name) == "auto"
+    }
 
 
 def _classes(recipe: Recipe, collection: Collection) -> dict[str, list[str]]:

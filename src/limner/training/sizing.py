@@ -16,7 +16,7 @@ from limner.recipe import Recipe
 from limner.training.assembly import assemble
 from limner.training.pace import pace
 
-ENOUGH = 60_000
+ENOUGH = 150_000
 """Images that a training should see before it is worth a wider network."""
 MINUTES = 60.0
 """The time that is reckoned with where a recipe counts images or epochs instead."""
