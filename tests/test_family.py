@@ -302,7 +302,7 @@ def test_combinations_train(tiny: Collection, row: dict[str, str]):
     assert ("penalty" in said) == (row["regularisers"] in ("r1", "r2", "gradient_penalty", "lazy r1 and r2"))
     assert ("classification" in said) == (row["conditioning"] == "acgan")
     assert ("reconstruction" in said) == (row["family"] == "fewshot")
-    assert ("augment_probability" in said) == (row["augment"] != "none")
+    assert ("augment_probability" in said) == (row["augment"] == "adaptive")
     if row["regularisers"] == "clip":
         weights = [weight for name, weight in touched.weights.items() if name.startswith("discriminator")]
         assert max(weight.abs().max().item() for weight in weights) <= 0.05 + 1e-7

@@ -140,7 +140,7 @@ def train(
     if dry_run:
         from limner.training.plan import plan
 
-        _print_plan(plan(data, chosen, memory=bound), as_json)
+        _print_plan(plan(data, chosen, start_from=source, start_at=at, memory=bound), as_json)
         return
     from limner.training.train import train as run_training
 

@@ -1,10 +1,11 @@
-"""The pair for small collections and small machines: most of its work is done where the picture is small.
+"""The pair for small collections and small machines: light, quick to learn, and hard to overfit.
 
-The generator doubles a learned base as DCGAN's does, with skip-layer excitation (Liu, Zhu, Song and Elgammal, ICLR 2021,
-"Towards faster and stabilized GAN training for high-fidelity few-shot image synthesis", section 3.1): what it knows at a small
-size switches channels on and off at a large one. The discriminator halves in two branches, one of which has no nonlinearity
-(there, section 3.2), ends in a look over the whole base, and can be asked to draw what it saw from its own features (there, and
-"self-supervised reconstruction"): features that describe a picture well are harder to overfit with.
+The generator doubles a learned base with smooth steps and a sharp last one, with skip-layer excitation (Liu, Zhu, Song and
+Elgammal, ICLR 2021, "Towards faster and stabilized GAN training for high-fidelity few-shot image synthesis", section 3.1):
+what it knows at a small size switches channels on and off at a large one. The discriminator has no normalisation, halves in
+two branches, sees how much the images of a batch differ, ends in a look over the whole base, and draws what it saw from its
+own features (there, section 3.2): features that describe a picture well are harder to overfit with. It is made for the
+relativistic loss with R1 and R2 (recipe fewshot).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ REACH = 3
 """Skip-layer excitation goes over so many doublings."""
 
 
-def draw(network: nn.Module, slope: float) -> None:
+def _draw(network: nn.Module, slope: float) -> None:
     """Weights that keep the size of what passes through (He et al. 2015), biases of 0.
 
     Without normalisation nothing else does: from N(0, 0.02) the logits of an untrained discriminator are some 1e-4, and so are
@@ -32,7 +33,7 @@ def draw(network: nn.Module, slope: float) -> None:
     """
     normalised = release(network)
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, slope, nonlinearity="leaky_relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -41,7 +42,7 @@ def draw(network: nn.Module, slope: float) -> None:
 
 
 class Excitation(nn.Module):
-    """Gates for the channels of a large map, from a small one: pooled to 4x4 at most, two layers, sigmoid.
+    """Gates for the channels of a large map, from a small one: pooled to 4x4, two layers, sigmoid.
 
     Args:
         inside: channels of the small map.
@@ -87,7 +88,7 @@ class Generator(nn.Module):
         slope: float,
         norm: str,
         upsample: str,
-        excitation: bool = True,
+        excitation: bool,
     ) -> None:
         super().__init__()
         self.recompute = False
@@ -132,7 +133,10 @@ class Generator(nn.Module):
 
 
 class Down(nn.Module):
-    """Half the size, in two branches whose mean is taken: convolutions, and a mean over pixels with a 1x1 convolution.
+    """Half the size, in two branches: convolutions, and a mean over pixels with a 1x1 convolution.
+
+    After Liu et al. 2021. Ours: the second branch has no nonlinearity, and the sum is scaled by the root of a half, which keeps
+    its size where the paper's mean does not.
 
     Args:
         stage: sizes.
@@ -180,7 +184,11 @@ class Deviation(nn.Module):
         size = max([size for size in sizes if size <= self.group], default=min(sizes, default=1))
         precise = features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
         groups = precise.reshape(size, count // size, *features.shape[1:])
-        spread = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3)) if size > 1 else groups.new_zeros(count)
+        spread = (
+            ((groups - groups.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
+            if size > 1
+            else groups.new_zeros(count)
+        )
         spread = spread.repeat(size if size > 1 else 1)[:, None, None, None].to(features.dtype)
         return torch.cat([features, spread.expand(-1, 1, *features.shape[2:])], 1)
 
@@ -206,9 +214,9 @@ class Discriminator(Classified):
         activation: str,
         slope: float,
         norm: str,
-        reconstruction: bool = True,
-        deviation: bool = True,
-        residual: bool = True,
+        reconstruction: bool,
+        deviation: bool,
+        residual: bool,
     ) -> None:
         stages = halvings(height_px, width_px)
         widths, base = doubling(width, len(stages)), stages[-1].outside
@@ -221,7 +229,7 @@ class Discriminator(Classified):
             else:
                 down = nn.Conv2d(inside, outside, stage.kernel, stage.stride, stage.padding, bias=not normalises(norm))
                 blocks.append(nn.Sequential(down, *after(outside, norm, 0, activation, slope, 0.0)))
-        self.slope = slope
+        self.slope = slope if activation == "leaky_relu" else 0.0
         self.blocks = nn.ModuleList(blocks)
         self.deviation = Deviation() if deviation else nn.Identity()
         self.last = nn.Conv2d(widths[-1] + deviation, 1, base, bias=False)
@@ -232,8 +240,8 @@ class Discriminator(Classified):
             count = widths[self.source]
             for stage in stages[self.source : 1 : -1]:
                 layers += [nn.Upsample(size=stage.inside, mode="nearest")]
-                layers += [nn.Conv2d(count, count // 2, 3, padding=1), nn.LeakyReLU(slope)]
-                count //= 2
+                layers += [nn.Conv2d(count, max(1, count // 2), 3, padding=1), nn.LeakyReLU(slope)]
+                count = max(1, count // 2)
             self.decoder = nn.Sequential(*layers, nn.Conv2d(count, channels, 3, padding=1), nn.Tanh())
             self.auxiliary = self.auxiliary | {"reconstruction"}
         self.add_classes()
@@ -241,8 +249,8 @@ class Discriminator(Classified):
             spectral(self)
 
     def initialise(self, std: float) -> None:
-        """The family's own initial weights: see :func:`draw`; ``std`` is not used."""
-        draw(self, self.slope)
+        """The family's own initial weights: see :func:`_draw`; ``std`` is not used."""
+        _draw(self, self.slope)
 
     def look(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, " b"], Float[Tensor, "b k h w"]]:
         """Logits, and the map of features that they are computed from."""
@@ -258,15 +266,17 @@ class Discriminator(Classified):
         values = self.deviation(values)
         return self.last(values).flatten(), values, maps
 
-    def opinion(self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None = None) -> Opinion:
-        """Logits, classes, and what it remembers of the images; see :class:`limner.networks.layers.Opinion`."""
+    def opinion(
+        self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None = None, remember: bool = True
+    ) -> Opinion:
+        """Logits, classes, and (which costs as much as the rest) what it remembers of the images."""
         logits, features, maps = self._all(images)
         classes, remembered = None, None
         if self.conditioning == "projection":
             logits = logits + self.projection(features, labels)
         elif self.conditioning == "acgan":
             classes = self.classifier(features.flatten(1))
-        if "reconstruction" in self.auxiliary:
+        if remember and "reconstruction" in self.auxiliary:
             remembered = self.decoder(maps[self.source])
         return Opinion(logits, classes, remembered)
 

@@ -95,6 +95,8 @@ def _contradictions(value: Callable[[str], Any]) -> Iterable[tuple[str, str]]:
             "a penalty is on each image's own gradient, and batch normalisation mixes images;"
             " set discriminator.norm to layer, instance, spectral or none",
         )
+    if value("augment.noise_images") is not None and not over("augment.noise", 0):
+        yield "augment.noise_images", "there is no noise to fade; give augment.noise"
     if over("regularizers.every", 1) and not switched_on:
         yield "regularizers.every", f"there is nothing to do less often; switch on one of {', '.join(penalties)}"
     if over("augment.target", 0) and not value("augment.policy"):

@@ -56,7 +56,8 @@ class Image(Section):
     held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """The share of pictures that training never sees, kept to judge by; 0 for none. Sets of under 100 keep none."""
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
-    """Pictures that are as good mirrored (maps are, letters are not) are shown mirrored half of the time."""
+    """Pictures that are as good mirrored (maps are, letters are not) are shown mirrored half of the time. Copies are looked
+    for upright only, so a mirrored copy goes unnoticed."""
     rotate: bool = False
     """Pictures that are as good turned are shown in all four directions (not square: upright or upside down)."""
 
@@ -69,7 +70,8 @@ class Network(Section):
     latent: Annotated[int, Field(ge=1, le=4096)] = 100
     """Length of the latent vector z."""
     init_std: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """Weights start as N(0, init_std); 0 keeps the family's own initialisation."""
+    """Weights start as N(0, init_std); 0 keeps torch's own initialisation. ``r3gan`` and the discriminator of ``fewshot``
+    draw theirs by rules of their own."""
     conditioning: str = "none"
     """How both networks learn of classes: a name from the table of conditionings."""
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=10_000)] | None = None
@@ -80,7 +82,7 @@ class Player(Section):
     """One network's shape, and how it learns."""
 
     width: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = 64
-    """Channels at the full resolution; they double at each halving, up to eight times this. ``auto``: as many as the time
+    """Channels next to the picture; they double at each halving, up to eight times this. ``auto``: as many as the time
     allows, measured on this device when the training starts."""
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(min_length=1, max_length=16)] = (
         256,
@@ -88,7 +90,7 @@ class Player(Section):
     )
     """Widths of the fully connected layers, from the input on."""
     depth: Annotated[int, Field(ge=1, le=8)] = 1
-    """Residual blocks at each resolution."""
+    """Residual blocks (``r3gan``) or convolutions (``fewshot``) at each resolution."""
     activation: Literal["relu", "leaky_relu", "silu"] = "leaky_relu"
     """What stands between the layers."""
     slope: Annotated[float, Field(ge=0, le=1)] = 0.2
@@ -102,13 +104,13 @@ class Player(Section):
     stride: Literal[2, 4] = 2
     """By how much a convolution changes the resolution."""
     upsample: Literal["transposed", "nearest", "bilinear", "pixel-shuffle"] = "transposed"
-    """How the generator doubles the picture (generator only)."""
+    """How the generator doubles its maps (generator only); with ``fewshot`` the last step is always transposed."""
     smooth: Annotated[int, Field(ge=0, le=9)] = 0
     """Side of one more convolution at the end, odd; 0 for none (generator only)."""
     excitation: bool = True
     """Small maps switch the channels of large ones on and off (Liu et al. 2021)."""
     residual: bool = True
-    """A second branch without nonlinearity at each halving (Liu et al. 2021)."""
+    """A second branch at each halving: a mean over pixels and a 1x1 convolution (after Liu et al. 2021)."""
     deviation: bool = True
     """The discriminator sees how much the images of a batch differ (Karras et al. 2018)."""
     reconstruction: bool = True
@@ -167,7 +169,8 @@ class Augment(Section):
     """Share of images that each change is made to; where it adapts, it starts from 0 and this is the most."""
     target: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Over 0: the probability follows the discriminator's overfitting, to keep the mean sign of its real logits here
-    (0.6 in Karras et al. 2020); 0: it is fixed."""
+    (0.6 in Karras et al. 2020; of the difference to a generated one, for relativistic and Wasserstein losses); 0: it is
+    fixed."""
     speed_images: Positive = 500_000
     """Where the probability adapts: images in which it can go from 0 to 1."""
     noise: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -206,8 +209,8 @@ class Training(Section):
     """Images in one update."""
     micro_batch: Annotated[int, Field(ge=1, le=65536)] | None = None
     """Images that are computed at once: a batch is cut into such pieces, whose gradients are added up. Saves memory; batch
-    normalisation then sees a piece only, and twice, because the generator draws each piece again in its own turn. Without
-    it: the whole batch."""
+    normalisation (and ``deviation``) then see a piece only, and statistics are updated twice, because the generator draws each
+    piece again in its own turn. Without it: the whole batch."""
     recompute: bool = False
     """Activations are computed again for the gradients instead of being kept: less memory, about a third more time."""
     critic_steps: Annotated[int, Field(ge=1, le=1000)] = 1

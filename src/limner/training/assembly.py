@@ -22,6 +22,9 @@ from limner.training.loop import Loop
 from limner.training.objectives import Objective
 from limner.training.step import Penalties, Step
 
+PENALTY_SCALE = 0.0002
+"""Gamma of R1 for one pixel and a batch of one (Karras et al. 2020, "Training GANs with limited data", appendix C)."""
+
 
 def resolved(recipe: Recipe, collection: Collection, device: torch.device) -> Recipe:
     """The recipe with everything that was measured or chosen written in: size, channels, classes, device, precision.
@@ -42,15 +45,10 @@ def resolved(recipe: Recipe, collection: Collection, device: torch.device) -> Re
     )
 
 
-PENALTY_SCALE = 0.0002
-"""Gamma of R1 for one pixel and a batch of one (Karras et al. 2020, "Training GANs with limited data", appendix C)."""
-
-
 def _gammas(recipe: Recipe, pixels: int) -> dict[str, float]:
+    """The penalties' weights that are left open: the gradient's square grows with the pixels."""
     gamma = float(f"{PENALTY_SCALE * pixels / recipe.training.batch_size:.3g}")
-    return {
-        f"regularizers.{name}": gamma for name in ("r1", "r2") if getattr(recipe.regularizers, name) == "auto"
-    }
+    return {f"regularizers.{name}": gamma for name in ("r1", "r2") if getattr(recipe.regularizers, name) == "auto"}
 
 
 def _classes(recipe: Recipe, collection: Collection) -> dict[str, list[str]]:

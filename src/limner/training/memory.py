@@ -208,11 +208,17 @@ def _as_it_is(data: str | Path, recipe: Recipe, seconds: float, threads: int) ->
 
 def _ways(recipe: Recipe, most: int) -> Iterator[tuple[bool, int]]:
     """Whether to recompute, and the fewest images at a time: in the order in which they are tried."""
-    normed = "batch" in (recipe.values()[player].get("norm") for player in ("generator", "discriminator"))
+    normed = _compares_images(recipe)
     leasts = (min(STATISTICS, most), 1) if normed else (1,)
     for least in dict.fromkeys(leasts):
         for recompute in (True,) if recipe.training.recompute else (False, True):
             yield recompute, least
+
+
+def _compares_images(recipe: Recipe) -> bool:
+    """Whether a network looks at several images together, so that it matters how many are computed at a time."""
+    players = [recipe.values()[player] for player in ("generator", "discriminator")]
+    return any(player.get("norm") == "batch" or player.get("deviation") for player in players)
 
 
 def _line(job: Job, recipe: Recipe, recompute: bool, most: int) -> tuple[float, float] | None:
@@ -251,9 +257,10 @@ def _said(before: Recipe, after: Recipe, found: Found, bound: int) -> str:
     if training.micro_batch != before.training.micro_batch:
         batch, at_once = training.batch_size, training.micro_batch or training.batch_size
         changes.append(f"batches of {batch} are computed {at_once} images at a time, in {-(-batch // at_once)} parts")
-        normed = "batch" in (after.values()[player].get("norm") for player in ("generator", "discriminator"))
-        if normed:
-            changes.append("batch normalisation sees one part at a time")
+        if _compares_images(after):
+            changes.append(
+                "what looks at several images together (batch normalisation, deviation) sees one part at a time"
+            )
     if training.recompute and not before.training.recompute:
         changes.append("activations are computed again for the gradients")
     said = f"{found.peak / 1e9:.2f} of {bound / 1e9:.3g} GB at its peak"
@@ -331,7 +338,9 @@ def available() -> int | None:
         found.append(_facts("/proc/meminfo")["MemAvailable"])
     with suppress(OSError, ValueError):  # a container's own limit
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        found.append(limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        facts = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
+        found.append(limit - used + int(facts.get("inactive_file", 0)))  # files that were read can be dropped
     return max(0, min(found)) if found else None
 
 

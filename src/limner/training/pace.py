@@ -21,11 +21,17 @@ def unhurried(recipe: Recipe) -> Recipe:
 def pace(loop: Loop, seconds: float = SECONDS) -> float:
     """Images per second of a loop, from so many seconds of it or two updates; the loop is spent afterwards."""
     loop.recipe = unhurried(loop.recipe)
-    loop.advance()
+    cycle = -(-loop.step.penalties.every // loop.recipe.training.critic_steps) if loop.step.penalties.terms else 1
+    _advance(loop)
     started, steps = time.perf_counter(), 0
-    while steps < LEAST_STEPS or time.perf_counter() - started < seconds:
-        loop.advance()
-        if loop.feed.device.type == "cuda":
-            torch.cuda.synchronize(loop.feed.device)
+    # Whole cycles of lazy penalties, which may cost as much as the rest of an update.
+    while steps < LEAST_STEPS or steps % cycle or time.perf_counter() - started < seconds:
+        _advance(loop)
         steps += 1
     return steps * loop.portion / (time.perf_counter() - started)
+
+
+def _advance(loop: Loop) -> None:
+    loop.advance()
+    if loop.feed.device.type == "cuda":
+        torch.cuda.synchronize(loop.feed.device)

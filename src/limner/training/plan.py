@@ -17,6 +17,7 @@ from limner.training import display as displays
 from limner.training.assembly import resolved, total_images
 from limner.training.memory import fit
 from limner.training.sizing import sized
+from limner.training.warm_start import like
 
 SECONDS = 3.0
 """Of updates that are timed."""
@@ -111,13 +112,15 @@ def plan(
     recipe: str | Path | Recipe = DEFAULT,
     *,
     overrides: Mapping[str, Any] | None = None,
+    start_from: str | Path | None = None,
+    start_at: str = "newest",
     memory: int | None = None,
     display: displays.Display | None = None,
 ) -> Plan:
     """Prepare everything as :func:`limner.training.train.train` does, and rehearse it; writes no run.
 
     Args:
-        data, recipe, overrides, display: as for a training.
+        data, recipe, overrides, start_from, start_at, display: as for a training.
         memory: bytes that the training may take; micro-batch and recomputation are chosen so that it does not take more.
 
     Raises:
@@ -125,6 +128,8 @@ def plan(
     """
     recipe = Recipe.load(recipe, overrides)
     device = choose_device(recipe.training.device)
+    if start_from is not None:
+        recipe = like(recipe, start_from, start_at)
     with displays.opened(display) as shown:
         collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=shown.preparing)
         recipe = sized(resolved(recipe, collection, device), collection, device)

@@ -1,29 +1,30 @@
 """How wide the networks should be: as wide as the time allows, measured on this device with these images.
 
 A wide network learns more from each image, a narrow one sees more images in the same time. At a given time the best
-width is the one that still sees enough images (docs/fewshot.md has the measurements); with more time, or a faster
-device, that is a wider one. What makes a training slow, the size of the pictures and the device, is in the measured pace
-and needs no rule of its own.
+width is the one that still sees enough images; with more time, or a faster device, that is a wider one. What makes a
+training slow, the size of the pictures and the device, is in the measured pace and needs no rule of its own.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from limner.data import Collection
 from limner.recipe import Recipe
-from limner.training.assembly import assemble
+from limner.training.assembly import assemble, total_images
 from limner.training.pace import pace
 
 ENOUGH = 150_000
 """Images that a training should see before it is worth a wider network."""
 MINUTES = 60.0
-"""The time that is reckoned with where a recipe counts images or epochs instead."""
+"""Where a recipe counts images or epochs instead, these should take no longer."""
 WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128)
 FEW, WIDEST_FOR_FEW = 200, 48
 """Of so few pictures a wide network only learns sooner to repeat them."""
-PROBES = (16, 32)
+PROBES = {"cpu": (16, 32), "cuda": (32, 96), "mps": (32, 96)}
+"""Widths that are measured; a GPU is not busy yet with narrow ones."""
+MOST_BEYOND = 2
+"""A width is at most so many times the widest that was measured."""
 PROBED_PIXELS = 2**19
 """At most so many at once while it is measured: large pictures would need more memory than the training may have."""
 SECONDS = 1.5
@@ -42,29 +43,35 @@ def sized(recipe: Recipe, collection: Collection, device: torch.device) -> Recip
     """
     if is_sized(recipe):
         return recipe
-    batch = max(2, PROBED_PIXELS // (collection.width * collection.height))
-    probed = recipe.changed(
-        {"training.batch_size": min(batch, recipe.training.batch_size), "training.micro_batch": None}
-    )
-    seconds = [1 / pace(assemble(_with(probed, width), collection, device), SECONDS) for width in PROBES]
-    slope = max(0.0, (seconds[1] - seconds[0]) / (PROBES[1] ** 2 - PROBES[0] ** 2))
-    constant = max(0.0, seconds[0] - slope * PROBES[0] ** 2)
-    budget = 60 * (recipe.training.minutes or MINUTES)
-    return _with(recipe, width_for(constant, slope, budget, len(collection.train)))
+    training, probes = recipe.training, PROBES[device.type]
+    batch = min(training.batch_size, max(2, PROBED_PIXELS // (collection.width * collection.height)))
+    micro = None if training.micro_batch is None else min(training.micro_batch, batch)
+    probed = recipe.changed({"training.batch_size": batch, "training.micro_batch": micro})
+    seconds = [1 / pace(assemble(_with(probed, width), collection, device), SECONDS) for width in probes]
+    slope = max(0.0, (seconds[1] - seconds[0]) / (probes[1] ** 2 - probes[0] ** 2))
+    constant = max(0.0, seconds[0] - slope * probes[0] ** 2)
+    enough = total_images(recipe, len(collection.train)) or ENOUGH
+    budget = 60 * (training.minutes or MINUTES)
+    return _with(recipe, width_for(constant, slope, budget / enough, len(collection.train), MOST_BEYOND * probes[1]))
 
 
-def width_for(constant: float, slope: float, budget: float, pictures: int) -> int:
-    """The widest of :data:`WIDTHS` with which a training sees enough images in its time.
+def width_for(constant: float, slope: float, allowed: float, pictures: int, most: int) -> int:
+    """The widest of :data:`WIDTHS` that is quick enough; the narrowest when none is.
 
     Args:
         constant, slope: seconds an image are ``constant + slope * width ** 2``.
-        budget: seconds of training.
+        allowed: seconds an image may take.
         pictures: in the collection.
+        most: what was measured says nothing of wider ones.
     """
-    widths = np.array([width for width in WIDTHS if pictures >= FEW or width <= WIDEST_FOR_FEW])
-    images = budget / np.maximum(constant + slope * widths**2, 1e-9)
-    fitting = widths[images >= ENOUGH]
-    return int(fitting[-1] if len(fitting) else widths[0])
+    most = min(most, WIDEST_FOR_FEW) if pictures < FEW else most
+    fitting = [width for width in WIDTHS if width <= most and constant + slope * width**2 <= allowed]
+    return max(fitting, default=WIDTHS[0])
+
+
+def widths(recipe: Recipe) -> str:
+    """Both widths, for people."""
+    return f"generator {recipe.generator.width} channels wide, discriminator {recipe.discriminator.width}"
 
 
 def _with(recipe: Recipe, width: int) -> Recipe:

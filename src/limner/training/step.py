@@ -166,7 +166,7 @@ class Step:
         class_loss = memory_loss = None
         if real_classes is not None and fake_classes is not None:
             assert labels is not None
-            class_loss = (classification(real_classes, labels) + classification(fake_classes, labels)) / 2
+            class_loss = classification(real_classes, labels) + classification(fake_classes, labels)
             loss = loss + self.weights[0] * class_loss
         if remembered is not None:
             memory_loss = reconstruction(remembered, real)
@@ -178,7 +178,7 @@ class Step:
             fake_logit=fake_logits.detach().mean(),
             classification=None if class_loss is None else class_loss.detach(),
             reconstruction=None if memory_loss is None else memory_loss.detach(),
-            augment_probability=None if self.augment is None else self.augment.current,
+            augment_probability=self.augment.current if self.augment is not None and self.augment.adaptive else None,
         )
         return loss, measures, self.objective.margin(real_logits, fake_logits).detach()
 
@@ -202,9 +202,11 @@ class Step:
         known = () if labels is None else (labels,)
         with self.autocast():
             # What it remembers can cost as much as the rest: it is asked only where that is used.
-            if not set(getattr(self.discriminator, "auxiliary", ())) - (set() if remember else {"reconstruction"}):
+            auxiliary: frozenset[str] = getattr(self.discriminator, "auxiliary", frozenset())
+            if not auxiliary - (set() if remember else {"reconstruction"}):
                 return _precise(self.discriminator(images, *known)), None, None
-            logits, classes, remembered = self.discriminator.opinion(images, *known)  # type: ignore[operator]
+            options = {"remember": remember} if "reconstruction" in auxiliary else {}
+            logits, classes, remembered = self.discriminator.opinion(images, *known, **options)  # type: ignore[operator]
         return _precise(logits), _precise(classes), _precise(remembered)
 
     def _seen(self, images: Images, batch: Batch, turn: int, seen: int) -> Images:

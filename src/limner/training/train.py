@@ -35,8 +35,8 @@ from limner.training.memory import fit
 from limner.training.outcome import Outcome
 from limner.training.pace import pace
 from limner.training.recovery import Recovery, load_checkpoint
-from limner.training.sizing import sized
-from limner.training.warm_start import begin, check
+from limner.training.sizing import is_sized, sized, widths
+from limner.training.warm_start import begin, like
 from limner.version import __version__
 
 SKIPPED_NAMED = 5
@@ -77,10 +77,13 @@ def train(
     device = choose_device(recipe.training.device)
     RunDir.check(Path(runs), name)
     if start_from is not None:
-        check(start_from, recipe, start_at)  # now, so that a mistake is told before the data is prepared
+        recipe = like(recipe, start_from, start_at)  # now, so that a mistake is told before the data is prepared
     with displays.opened(display) as shown:
         collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=shown.preparing)
+        asked = recipe
         recipe = sized(resolved(recipe, collection, device), collection, device)
+        if not is_sized(asked):
+            shown.say(f"networks: {widths(recipe)}, as wide as the time allows on this device")
         if memory is not None:
             fitted = fit(data, recipe, memory, 0, shown.say, torch.get_num_threads())
             recipe = fitted.recipe
@@ -126,6 +129,13 @@ def resume(
         run.sweep()
         before, overrides = run.recipe(), overrides or {}
         recipe = _stretched(before.changed(overrides), before)
+        for player in ("generator", "discriminator"):
+            for name in ("width", "optimizer"):
+                was, now = (getattr(getattr(one, player), name) for one in (before, recipe))
+                if was != now:
+                    raise InputError(
+                        f"{run.path}: {player}.{name} is {was} and cannot be changed on the way (to {now})"
+                    )
         images, checkpoint = run.newest_checkpoint()
         data, was = run.read_json(rundir.DATA), run.read_json(rundir.ENVIRONMENT)
         if not isinstance(data.get("location"), str):
@@ -133,10 +143,11 @@ def resume(
         device = choose_device(recipe.training.device)
         collection = prepare(data["location"], recipe.image, seed=recipe.training.seed, progress=shown.preparing)
         recipe = resolved(recipe, collection, device)
-        loop = assemble(recipe, collection, device)
-        load_checkpoint(loop, checkpoint)
         judge = make_judge(recipe, collection, device, shown)
         rate = pace(assemble(recipe, collection, device)) if _asks_for_pace(recipe, judge) else None
+        recipe = _scheduled(recipe, rate)
+        loop = assemble(recipe, collection, device)
+        load_checkpoint(loop, checkpoint)
         if overrides and loop.images is not None and loop.images < loop.progress.images:
             raise InputError(
                 f"{run.path}: has seen {loop.progress.images:,} images already, more than the {loop.images:,} asked for;"
@@ -167,11 +178,12 @@ def _scheduled(recipe: Recipe, rate: float | None) -> Recipe:
     settings, minutes = recipe.schedule, recipe.training.minutes
     if settings.name == "constant" or settings.images is not None or minutes is None or rate is None:
         return recipe
-    return recipe.changed({"schedule.images": max(settings.warmup_images + 1, round(60 * minutes * rate))})
+    images = round(60 * minutes * (1 - recipe.evaluation.share) * rate)
+    return recipe.changed({"schedule.images": max(settings.warmup_images + 1, images)})
 
 
 def _stretched(recipe: Recipe, before: Recipe) -> Recipe:
-    """The recipe with a schedule as much longer as its minutes are, where they were what its length followed from."""
+    """The recipe with a schedule as much longer as its minutes are."""
     images, minutes, had = before.schedule.images, recipe.training.minutes, before.training.minutes
     if images is None or minutes is None or had is None or minutes == had or recipe.schedule != before.schedule:
         return recipe
@@ -259,16 +271,17 @@ def _run(
     loop.callbacks = [callback for callback in callbacks if callback is not None]
     loop.go_back = Recovery(run, measure, examine, checkpoint, display.say)
     begins = loop.progress.step == 0
-    if begins or rate is not None:  # also a run of before there were evaluations: its next one is an ordinary one
+    unpaced = rate if judge is not None and evaluation.every_images is None else None
+    if begins or unpaced is not None:  # also a run of before there were evaluations: its next one is an ordinary one
         began = time.perf_counter()
         if examine is not None and not any(line["images"] == loop.progress.images for line in examine.lines):
             examine.examine(loop)
         if begins:
             checkpoint.describe(generator_description(loop.recipe, collection))
             checkpoint.save(loop)
-        if rate is not None:
+        if unpaced is not None:
             seconds = time.perf_counter() - began
-            every = interval(seconds, rate, evaluation.share, loop.portion, loop.images)
+            every = interval(seconds, unpaced, evaluation.share, loop.portion, loop.images)
             loop.recipe = loop.recipe.changed({"evaluation.every_images": every})
             run.write(rundir.RECIPE, loop.recipe.to_toml())
     checkpoint.describe(generator_description(loop.recipe, collection))

@@ -137,6 +137,17 @@ def check(source: str | Path, recipe: Recipe, at: str = "newest") -> TrainedGene
     return trained
 
 
+def like(recipe: Recipe, source: str | Path, at: str = "newest") -> Recipe:
+    """The recipe with the source's widths where it leaves them open: layers of other widths have nothing in common.
+
+    Raises:
+        InputError: see :func:`check`.
+    """
+    trained = check(source, recipe, at)
+    open_ones = [player for player in ("generator", "discriminator") if getattr(recipe, player).width == "auto"]
+    return recipe.changed({f"{player}.width": getattr(trained.recipe, player).width for player in open_ones})
+
+
 def take(
     generator: nn.Module, discriminator: nn.Module, source: str | Path, recipe: Recipe, at: str = "newest"
 ) -> Taken:
@@ -197,11 +208,9 @@ def _discriminator(source: Path, at: str) -> dict[str, Tensor] | None:
 def _paired(mine: Tensors, theirs: Tensors, same_size: bool, from_end: bool) -> dict[str, str]:
     """Which tensor of theirs each of mine takes, by name; from the end where layers are counted from there."""
     ours, others = _layers(mine), _layers(theirs)
-    aligned = _aligned(ours, others, from_end)
-    if same_size:
-        named = [(name, name) for name, layer in ours.items() if others.get(name) == layer]
-        if _weight(ours, named) >= _weight(ours, aligned):
-            aligned = named
+    aligned = [] if same_size else _aligned(ours, others, from_end)
+    if same_size:  # with other widths a layer may have the shape of its neighbour, which does not make it that one
+        aligned = [(name, name) for name, layer in ours.items() if others.get(name) == layer]
     return {_joined(name, suffix): _joined(other, suffix) for name, other in aligned for suffix, _ in ours[name]}
 
 
