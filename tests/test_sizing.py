@@ -42,8 +42,8 @@ def test_time_and_pace_decide(pictures: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sizing, "pace", lambda loop, seconds: 1 / (0.001 + 0.00001 * loop.recipe.generator.width**2))
     chosen = {}
     for name, duration in {
-        "ten minutes": {"training.minutes": 10},  # 150,000 images at 0.004 s each: 16 channels take 0.00356 s
-        "an hour": {"training.minutes": 60},  # at 0.024 s: 48 take 0.02404 s, which is too long
+        "ten minutes": {"training.minutes": 10},  # 80,000 images at 0.0075 s each: 24 channels take 0.00676 s
+        "an hour": {"training.minutes": 60},  # at 0.045 s: 64 would take 0.04196 s, but that is too wide for 24 pictures
         "many images": {"training.images": 1_000_000},  # an hour: 0.0036 s
         "few images": {"training.images": 60_000},  # 0.06 s: 64 take 0.04196 s, and no more than 48 for so few pictures
     }.items():
@@ -53,7 +53,7 @@ def test_time_and_pace_decide(pictures: Path, monkeypatch: pytest.MonkeyPatch):
         assert is_sized(done) and not is_sized(recipe)
         assert done.generator.width == done.discriminator.width
         chosen[name] = done.generator.width
-    assert chosen == {"ten minutes": 16, "an hour": 32, "many images": 16, "few images": 48}
+    assert chosen == {"ten minutes": 24, "an hour": 48, "many images": 16, "few images": 48}
 
 
 def test_widths_that_are_given_stay(pictures: Path):
