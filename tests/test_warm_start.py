@@ -191,3 +191,23 @@ def test_a_loop_begins_with_the_average_equal_to_what_it_took(source: Path, pict
     assert not torch.equal(averaged[name], theirs[name])
     told = json.loads(json.dumps(taken.event()))
     assert told["event"] == "warm start" and told["images"] == 0 and told["source_images"] == 16
+
+
+def test_what_belongs_to_a_class_is_taken_for_the_same_classes_only(tmp_path: Path):
+    """Two trainings on classes of other names: their convolutions agree, their embeddings do not."""
+    pictures = np.random.default_rng(0).integers(0, 256, (24, 16, 16), dtype=np.uint8)
+    for name, labels in {"old": ["oak", "elm"], "same": ["oak", "elm"], "other": ["sun", "moon"]}.items():
+        np.savez(tmp_path / f"{name}.npz", images=pictures, labels=np.array(labels)[np.arange(24) % 2])
+    settings = {**SMALL, "network.conditioning": "projection"}
+    limner.train(tmp_path / "old.npz", "quick", overrides=settings, runs=tmp_path, name="run", display=Quiet())
+    of_classes = {}
+    for name in ("same", "other"):
+        recipe = Recipe.load("quick", {**settings, "training.seed": 3})
+        collection, device = prepare(tmp_path / f"{name}.npz", recipe.image), torch.device("cpu")
+        loop = assemble(resolved(recipe, collection, device), collection, device)
+        taken = begin(loop, tmp_path / "run")
+        assert taken.discriminator is not None
+        assert any(tensor.endswith(".weight") and "gains" not in tensor for tensor in taken.generator.taken)
+        names = {tensor for tensor in taken.generator.taken if "gains" in tensor or "biases" in tensor}
+        of_classes[name] = names | {tensor for tensor in taken.discriminator.taken if "projection" in tensor}
+    assert len(of_classes["same"]) >= 3 and not of_classes["other"]

@@ -36,6 +36,8 @@ from limner.training.loop import Loop
 EVENT = "warm start"
 NAMED = 4
 """Tensors that stay new and are named to people; all of them are in the event."""
+_OF_CLASSES = frozenset(["embedding", "gains", "biases", "projection", "classifier"])
+"""Names of the layers in which a row belongs to a class (:mod:`limner.networks.conditioning`, ``norms``)."""
 _DISCRIMINATOR = "discriminator."
 
 Tensors = Mapping[str, Tensor]
@@ -168,6 +170,9 @@ def take(
     # Both are looked at before anything is changed.
     generator_pairs = _paired(generator.state_dict(), trained.network.state_dict(), same_size, False)
     discriminator_pairs = {} if found is None else _paired(discriminator.state_dict(), found, same_size, True)
+    if recipe.network.classes != trained.recipe.network.classes:
+        # Class number 3 of one collection is not class number 3 of another.
+        generator_pairs, discriminator_pairs = map(_without_classes, (generator_pairs, discriminator_pairs))
     taken = Taken(
         str(source),
         trained.images,
@@ -212,6 +217,10 @@ def _paired(mine: Tensors, theirs: Tensors, same_size: bool, from_end: bool) -> 
     if same_size:  # with other widths a layer may have the shape of its neighbour, which does not make it that one
         aligned = [(name, name) for name, layer in ours.items() if others.get(name) == layer]
     return {_joined(name, suffix): _joined(other, suffix) for name, other in aligned for suffix, _ in ours[name]}
+
+
+def _without_classes(pairs: Mapping[str, str]) -> dict[str, str]:
+    return {mine: theirs for mine, theirs in pairs.items() if not _OF_CLASSES & set(mine.split("."))}
 
 
 def _layers(tensors: Tensors) -> dict[str, Signature]:
