@@ -22,16 +22,10 @@ from torch.nn import functional
 from limner import noise
 from limner.data import Collection
 from limner.judging.distances.intervals import wilson
-from limner.judging.figures import Figure, Kind
+from limner.judging.figures import Figure
 from limner.judging.reference import Advance, Reference, Sample, keep_file, kept_file
 from limner.noise import Stream, derived_seed
 
-AGREEMENT = "label_agreement"
-KIND = Kind(
-    "label agreement",
-    "higher",
-    "Share of generated images in which a classifier, trained on real images, sees the class that was asked for.",
-)
 LEAST = 100
 """Real images that a classifier is tested on, at least: fewer held-out ones say little."""
 PRIOR = 10.0

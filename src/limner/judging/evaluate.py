@@ -16,8 +16,8 @@ from limner import imaging, rundir
 from limner.data.copies import near_copy_groups
 from limner.errors import LimnerError
 from limner.judging import distances
-from limner.judging.agreement import AGREEMENT, Classifier, agreement, feature_classifier
-from limner.judging.figures import Figure
+from limner.judging.agreement import Classifier, agreement, feature_classifier
+from limner.judging.figures import AGREEMENT, Figure
 from limner.judging.memorisation import TOO_FEW, copying, thumbnails
 from limner.judging.outlook import outlook
 from limner.judging.reference import Reference, Sample

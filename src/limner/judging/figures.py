@@ -106,7 +106,14 @@ KINDS: Mapping[str, Kind] = {
         "diversity", "one", "How different generated images are from one another, as a share of the real ones'."
     ),
 }
-"""Every figure that Limner computes, in the order in which tables show them."""
+"""Every figure that Limner computes of images alone, in the order in which tables show them."""
+AGREEMENT = "label_agreement"
+AGREEMENT_KIND = Kind(
+    "label agreement",
+    "higher",
+    "Share of generated images in which a classifier, trained on real images, sees the class that was asked for.",
+)
+"""What there is besides for generators that know classes."""
 
 BY_COUNT = ("frechet_distance", "recall", "coverage", "sliced_wasserstein")
 """Figures whose expected value changes with the number of images."""

@@ -16,10 +16,10 @@ from limner.data.measure import resolve, take_sample
 from limner.data.parallel import default_workers
 from limner.errors import InputError
 from limner.generator import TrainedGenerator, load
-from limner.judging.agreement import AGREEMENT, KIND, best_classifier
+from limner.judging.agreement import best_classifier
 from limner.judging.evaluate import REAL, Judge, Pixels, is_of, save_evaluation
 from limner.judging.features import Extractor
-from limner.judging.figures import KINDS, Figure, Kind, comparable
+from limner.judging.figures import AGREEMENT, AGREEMENT_KIND, KINDS, Figure, Kind, comparable
 from limner.judging.outlook import outlook
 from limner.judging.reference import asked_labels, reference
 from limner.recipe import Image, Recipe
@@ -228,7 +228,7 @@ def table(evaluations: list[Evaluation]) -> str:
     """
     kinds = dict(KINDS)
     if any(AGREEMENT in found.figures for found in evaluations):
-        kinds[AGREEMENT] = KIND
+        kinds[AGREEMENT] = AGREEMENT_KIND
     columns = [["", "images seen in training", *(f"{kind.label} ({_GOOD[kind.better]})" for kind in kinds.values())]]
     columns[0] += [*_COUNTED, "copying"]
     yardsticks: dict[str, Evaluation] = {}
@@ -256,7 +256,7 @@ def class_table(found: Evaluation) -> str:
     rows = [["class", "share of samples", "share of real", "recall", "coverage", "samples", "real"]]
     asked = "classifier" in found.record
     if asked:
-        rows[0].insert(1, KIND.label)
+        rows[0].insert(1, AGREEMENT_KIND.label)
     for name, values in (found.record.get("classes") or {}).items():
         figures = {kind: Figure.from_values(value) for kind, value in values.items()}
         share = figures["share"]

@@ -80,10 +80,11 @@ def train(
         recipe = like(recipe, start_from, start_at)  # now, so that a mistake is told before the data is prepared
     with displays.opened(display) as shown:
         collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=shown.preparing)
-        asked = recipe
-        recipe = sized(resolved(recipe, collection, device), collection, device)
-        if not is_sized(asked):
-            shown.say(f"networks: {widths(recipe)}, as wide as the time allows on this device")
+        recipe = resolved(recipe, collection, device)
+        if not is_sized(recipe):
+            shown.say("measuring how wide the networks may be in the time there is")
+            recipe = sized(recipe, collection, device)
+            shown.say(f"networks: {widths(recipe)}")
         if memory is not None:
             fitted = fit(data, recipe, memory, 0, shown.say, torch.get_num_threads())
             recipe = fitted.recipe

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from limner.judging.figures import KINDS, Figure, comparable
+from limner.judging.figures import AGREEMENT, AGREEMENT_KIND, KINDS, Figure, comparable
 from limner.judging.report.charts import Mark
 from limner.judging.report.pictures import Picture, embedded
 from limner.judging.report.read import Contents, Line
@@ -77,7 +77,7 @@ def figure_rows(figures: Mapping[str, Any], yardstick: Mapping[str, Any]) -> lis
         if figure is None:
             continue
         real = figure_of(yardstick.get(key))
-        kind = KINDS.get(key)
+        kind = AGREEMENT_KIND if key == AGREEMENT else KINDS.get(key)
         value, interval = figure_parts(key, figure)
         fair = real is not None and comparable(key, figure, real)
         mine, theirs = _on_scale(figure, real if fair else None, "one" if kind is None else kind.better)

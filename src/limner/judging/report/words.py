@@ -10,7 +10,7 @@ from limner.judging.figures import Figure
 
 LONGEST = 600
 """Letters of one text from the run directory that are shown; whatever is longer is cut and says so."""
-SHARES = ("precision", "recall", "coverage", "share", "real_share", "copied_share")
+SHARES = ("precision", "recall", "coverage", "share", "real_share", "copied_share", "label_agreement")
 """Figures that are shares of images, which people read best in per cent."""
 
 _GAP = "\N{NO-BREAK SPACE}"
