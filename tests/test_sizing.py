@@ -43,7 +43,9 @@ def test_time_and_pace_decide(pictures: Path, monkeypatch: pytest.MonkeyPatch):
     chosen = {}
     for name, duration in {
         "ten minutes": {"training.minutes": 10},  # 80,000 images at 0.0075 s each: 24 channels take 0.00676 s
-        "an hour": {"training.minutes": 60},  # at 0.045 s: 64 would take 0.04196 s, but that is too wide for 24 pictures
+        "an hour": {
+            "training.minutes": 60
+        },  # at 0.045 s: 64 would take 0.04196 s, but that is too wide for 24 pictures
         "many images": {"training.images": 1_000_000},  # an hour: 0.0036 s
         "few images": {"training.images": 60_000},  # 0.06 s: 64 take 0.04196 s, and no more than 48 for so few pictures
     }.items():
