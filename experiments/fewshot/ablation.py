@@ -19,7 +19,7 @@ from runs import Job
 
 BASE = "fewshot"
 WIDTH: Mapping[str, Any] = {"generator.width": 16, "discriminator.width": 16}
-"""What the recipe chooses by itself for some such time; fixed, so that one thing changes at a time."""
+"""In place of ``auto``, so that one thing changes at a time."""
 CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
     BASE: {},
     "width 12": {"generator.width": 12, "discriminator.width": 12},

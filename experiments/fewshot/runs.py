@@ -42,7 +42,7 @@ SETS = {
 FASTGAN = {"fastgan": 64, "fastgan-quarter": 16}
 """Systems that are no recipes: the baseline, by width. A quarter of the published channels is a sixteenth of the arithmetic."""
 WIDTHS = {64: 16, 128: 12, 1024: 8}
-"""By size: what ``width = "auto"`` is on two cores in the time of these studies. Fixed, so that all seeds have the same."""
+"""By size, in place of ``width = "auto"``, which could be another one at each measurement: all seeds have the same."""
 STAGES = ("pace", "run", "table")
 STAND_IN = "quick"
 """Used instead of a recipe that is not there yet; rows say so."""
