@@ -78,7 +78,7 @@ def test_parts_add_up_to_the_batch(variant: str):
     """Without batch statistics, a batch in parts (unequal ones too) trains as the whole one does."""
     found = []
     for size in (None, 3, 1):
-        step = make_step(recipe(**VARIANTS[variant]), micro_batch=size, weights=(1.0, 1.0))
+        step = make_step(recipe(**VARIANTS[variant]), micro_batch=size, class_weight=1.0, memory_weight=1.0)
         before = weights(step).clone()
         for number in range(3):
             measures = step([batch(8, number)], number, 8 * number)
@@ -169,7 +169,7 @@ def test_gradients_are_shortened():
     for longest, player in ((1e-6, 0), (1e-5, 1)):
         norms = [0.0, 0.0]
         norms[player] = longest
-        step = make_step(recipe(), clip_norms=(norms[0], norms[1]))
+        step = make_step(recipe(), generator_clip_norm=norms[0], discriminator_clip_norm=norms[1])
         step([batch(8)])
         network = (step.generator, step.discriminator)[player]
         length = torch.cat([value.grad.flatten() for value in network.parameters()]).norm().item()
@@ -190,7 +190,7 @@ def test_a_relativistic_generator_sees_real_logits():
 
 @pytest.mark.parametrize("conditioning", ["projection", "acgan"])
 def test_classes_reach_both_networks(conditioning: str):
-    step = make_step(recipe(**{"network.conditioning": conditioning}), classes=3, weights=(0.5, 0.0))
+    step = make_step(recipe(**{"network.conditioning": conditioning}), classes=3, class_weight=0.5)
     measures = step([batch(6, classes=3)])
     assert (measures.classification is not None) == (conditioning == "acgan")
     for network in (step.generator, step.discriminator):
@@ -202,7 +202,7 @@ def test_the_class_loss_has_its_weight():
     """Of ACGAN's losses only the weight of the class loss differs; G's gradient is linear in it."""
     gradients = []
     for weight in (0.0, 1.0, 2.0):
-        step = make_step(recipe(**{"network.conditioning": "acgan"}), classes=3, weights=(weight, 0.0))
+        step = make_step(recipe(**{"network.conditioning": "acgan"}), classes=3, class_weight=weight)
         play = batch(6, classes=3)
         step.update_generator([play], [step.draw(play)], 0)
         gradients.append(torch.cat([value.grad.flatten() for value in step.generator.parameters()]))
@@ -237,7 +237,8 @@ def test_parts_of_a_batch_keep_what_belongs_together():
 
 def test_measures_of_parts_weigh_by_their_images():
     def measured(loss: float) -> Measures:
-        return Measures(*(torch.tensor(value) for value in (loss, 0.0, loss, -loss)))
+        values = {"discriminator_loss": loss, "real_logit": loss, "fake_logit": -loss}
+        return Measures(**{name: torch.tensor(value) for name, value in values.items()})
 
     found = mean([(0.75, measured(1.0)), (0.25, measured(5.0))])
     assert found.discriminator_loss.item() == pytest.approx(2.0) and found.penalty is None

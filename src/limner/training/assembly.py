@@ -91,8 +91,10 @@ def assemble(recipe: Recipe, collection: Collection, device: torch.device) -> Lo
         autocast_for(training.precision, device),
         penalties=make_penalties(recipe),
         augment=augment if augment.active else None,
-        weights=(recipe.objective.classification, recipe.objective.reconstruction),
-        clip_norms=(recipe.generator.clip_norm, recipe.discriminator.clip_norm),
+        class_weight=recipe.objective.classification,
+        memory_weight=recipe.objective.reconstruction,
+        generator_clip_norm=recipe.generator.clip_norm,
+        discriminator_clip_norm=recipe.discriminator.clip_norm,
         micro_batch=training.micro_batch,
     )
     return Loop(

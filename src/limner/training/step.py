@@ -62,8 +62,8 @@ class Step:
         autocast: a new context for the forward passes (lower precision, or nothing).
         penalties: on D's gradient.
         augment: what D sees instead of the images themselves.
-        weights: of ``classification`` and ``reconstruction``, for discriminators that can do those.
-        clip_norms: the longest gradient of G and of D; 0 for any.
+        class_weight, memory_weight: of naming the classes and of drawing what it saw, for discriminators that can do those.
+        generator_clip_norm, discriminator_clip_norm: the longest gradient; 0 for any.
         micro_batch: the most images at once; ``None`` for the whole batch.
     """
 
@@ -75,8 +75,10 @@ class Step:
     autocast: Callable[[], AbstractContextManager[object]]
     penalties: Penalties = Penalties()
     augment: Augmentation | None = None
-    weights: tuple[float, float] = (0.0, 0.0)
-    clip_norms: tuple[float, float] = (0.0, 0.0)
+    class_weight: float = 0.0
+    memory_weight: float = 0.0
+    generator_clip_norm: float = 0.0
+    discriminator_clip_norm: float = 0.0
     micro_batch: int | None = None
 
     def __call__(self, batches: Sequence[Batch], number: int = 0, seen: int = 0) -> Measures:
@@ -125,7 +127,7 @@ class Step:
                 measures = replace(measures, penalty=loss.detach())
             (share * loss).backward()  # type: ignore[no-untyped-call]
             measured.append((share, measures))
-        _shorten(self.discriminator, self.clip_norms[1])
+        _shorten(self.discriminator, self.discriminator_clip_norm)
         self.discriminator_optimizer.step()
         if self.penalties.clip:
             clip_weights(self.discriminator, self.penalties.clip)
@@ -150,11 +152,11 @@ class Step:
                 loss = adversarial
                 if classes is not None:
                     assert part.labels is not None
-                    loss = loss + self.weights[0] * classification(classes, part.labels)
+                    loss = loss + self.class_weight * classification(classes, part.labels)
                 share = len(part) / total
                 (share * loss).backward()  # type: ignore[no-untyped-call]
                 losses.append(share * adversarial.detach())
-        _shorten(self.generator, self.clip_norms[0])
+        _shorten(self.generator, self.generator_clip_norm)
         self.generator_optimizer.step()
         return sum(losses[1:], losses[0])
 
@@ -167,13 +169,12 @@ class Step:
         if real_classes is not None and fake_classes is not None:
             assert labels is not None
             class_loss = classification(real_classes, labels) + classification(fake_classes, labels)
-            loss = loss + self.weights[0] * class_loss
+            loss = loss + self.class_weight * class_loss
         if remembered is not None:
             memory_loss = reconstruction(remembered, real)
-            loss = loss + self.weights[1] * memory_loss
+            loss = loss + self.memory_weight * memory_loss
         measures = Measures(
             discriminator_loss=adversarial.detach(),
-            generator_loss=adversarial.detach(),  # until G has had its turn
             real_logit=real_logits.detach().mean(),
             fake_logit=fake_logits.detach().mean(),
             classification=None if class_loss is None else class_loss.detach(),

@@ -47,12 +47,12 @@ class Batch:
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measures:
     """What one update showed. Scalars stay on the device until somebody reads them; ``None`` is what was not measured."""
 
     discriminator_loss: Scalar
-    generator_loss: Scalar
+    generator_loss: Scalar | None = None
     real_logit: Scalar
     fake_logit: Scalar
     penalty: Scalar | None = None
