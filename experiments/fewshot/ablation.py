@@ -22,11 +22,8 @@ WIDTH: Mapping[str, Any] = {"generator.width": 16, "discriminator.width": 16}
 """In place of ``auto``, so that one thing changes at a time."""
 CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
     BASE: {},
-    "width 12": {"generator.width": 12, "discriminator.width": 12},
-    "width 24": {"generator.width": 24, "discriminator.width": 24},
-    "batch 16": {"training.batch_size": 16},
-    "rates halved": {"generator.lr": 0.001, "discriminator.lr": 0.0005},
-    "rates doubled": {"generator.lr": 0.004, "discriminator.lr": 0.002},
+    "not fine": {"generator.fine": False},
+    "no augmentation": {"augment.policy": [], "augment.target": 0.0},
     "non-saturating": {"objective.name": "non-saturating"},
     "hinge, spectral": {
         "objective.name": "hinge",
@@ -36,13 +33,15 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
         "regularizers.every": 1,
     },
     "gamma 1": {"regularizers.r1": 1.0, "regularizers.r2": 1.0},
-    "transposed": {"generator.upsample": "transposed"},
-    "no augmentation": {"augment.policy": [], "augment.target": 0.0},
-    "all augmentation": {"augment.policy": ["color", "translation", "cutout"], "augment.target": 0.0},
+    "width 12": {"generator.width": 12, "discriminator.width": 12},
+    "width 24": {"generator.width": 24, "discriminator.width": 24},
+    "batch 16": {"training.batch_size": 16},
+    "rates halved": {"generator.lr": 0.001, "discriminator.lr": 0.0005},
     "no excitation": {"generator.excitation": False},
-    "one branch": {"discriminator.residual": False},
     "no memory": {"discriminator.reconstruction": False},
+    "one branch": {"discriminator.residual": False},
     "no deviation": {"discriminator.deviation": False},
+    "all augmentation": {"augment.policy": ["color", "translation", "cutout"], "augment.target": 0.0},
 }
 """Name -> fields of the recipe that are set otherwise."""
 SETS = ("maps", "emoji", "initials")

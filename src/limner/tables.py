@@ -53,6 +53,7 @@ NETWORKS: Mapping[str, Entry] = {
         (
             *_both("width", "depth", "activation", "slope", "norm"),
             "generator.upsample",
+            "generator.fine",
             "generator.excitation",
             *(f"discriminator.{name}" for name in ("residual", "deviation", "reconstruction")),
             "objective.reconstruction",

@@ -1,8 +1,7 @@
 """The pair for small collections and small machines: light, quick to learn, and hard to overfit.
 
-The generator doubles a learned base with smooth steps and a sharp last one, with skip-layer excitation (Liu, Zhu, Song and
-Elgammal, ICLR 2021, "Towards faster and stabilized GAN training for high-fidelity few-shot image synthesis", section 3.1):
-what it knows at a small size switches channels on and off at a large one. The discriminator has no normalisation, halves in
+The generator doubles a learned base in smooth steps, with skip-layer excitation (Liu, Zhu, Song and Elgammal, ICLR 2021,
+"Towards faster and stabilized GAN training for high-fidelity few-shot image synthesis", section 3.1): what it knows at a small size switches channels on and off at a large one. The discriminator has no normalisation, halves in
 two branches, sees how much the images of a batch differ, ends in a look over the whole base, and draws what it saw from its
 own features (there, section 3.2): features that describe a picture well are harder to overfit with. It is made for the
 relativistic loss with R1 and R2 (recipe fewshot).
@@ -71,6 +70,7 @@ class Generator(nn.Module):
         width: channels at half the resolution.
         depth: convolutions at each resolution.
         activation, slope, norm, upsample: see :class:`limner.recipe.Player`.
+        fine: half as many maps at full size, before the colours; without, a transposed convolution makes the colours.
         excitation: whether small maps switch the channels of large ones.
     """
 
@@ -88,6 +88,7 @@ class Generator(nn.Module):
         slope: float,
         norm: str,
         upsample: str,
+        fine: bool,
         excitation: bool,
     ) -> None:
         super().__init__()
@@ -112,8 +113,14 @@ class Generator(nn.Module):
         self.excitations = nn.ModuleDict(
             {str(k): Excitation(counts[k - REACH], counts[k]) for k in range(REACH, len(blocks)) if excitation}
         )
-        # Each pixel of four has weights of its own: a smooth way up would leave nothing sharp at the last step.
-        self.last = nn.Sequential(*enlarge("transposed", stages[0], widths[0], channels, True), nn.Tanh())
+        half = max(1, width // 2)
+        # The four pixels that one of the maps becomes need not fit together unless something looks at all of them: with a
+        # transposed convolution alone, silhouettes had teeth.
+        self.fine = Stack([[*enlarge(upsample, stages[0], width, half, bias), *then(half)]] if fine else [])
+        last = (
+            [nn.Conv2d(half, channels, 3, padding=1)] if fine else enlarge("transposed", stages[0], width, channels, True)
+        )
+        self.last = nn.Sequential(*last, nn.Tanh())
         if norm == "spectral":
             spectral(self)
 
@@ -128,7 +135,7 @@ class Generator(nn.Module):
             if str(number) in self.excitations:
                 values = self.excitations[str(number)](maps[number - REACH], values)
             maps.append(values)
-        images: Tensor = self.last(values)
+        images: Tensor = self.last(self.fine(values, labels, again=self.recompute))
         return images
 
 

@@ -13,7 +13,7 @@ from limner.recipe import text as recipe_text
 _DURATIONS = ("training.epochs", "training.images", "training.minutes")
 _RHYTHMS = ("snapshots.every_images", "snapshots.every_epochs")
 _ONE_SIDED = (
-    *(f"discriminator.{name}" for name in ("upsample", "smooth", "excitation")),
+    *(f"discriminator.{name}" for name in ("upsample", "smooth", "fine", "excitation")),
     *(f"generator.{name}" for name in ("residual", "deviation", "reconstruction")),
 )
 

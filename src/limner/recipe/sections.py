@@ -104,7 +104,10 @@ class Player(Section):
     stride: Literal[2, 4] = 2
     """By how much a convolution changes the resolution."""
     upsample: Literal["transposed", "nearest", "bilinear", "pixel-shuffle"] = "transposed"
-    """How the generator doubles its maps (generator only); with ``fewshot`` the last step is always transposed."""
+    """How the generator doubles its maps (generator only)."""
+    fine: bool = True
+    """Half as many maps at the picture's own size, before its colours; without, a transposed convolution makes the colours
+    from maps of half the size (generator of ``fewshot`` only)."""
     smooth: Annotated[int, Field(ge=0, le=9)] = 0
     """Side of one more convolution at the end, odd; 0 for none (generator only)."""
     excitation: bool = True
