@@ -1,10 +1,11 @@
 """The pair for small collections and small machines: light, quick to learn, and hard to overfit.
 
 The generator doubles a learned base in smooth steps, with skip-layer excitation (Liu, Zhu, Song and Elgammal, ICLR 2021,
-"Towards faster and stabilized GAN training for high-fidelity few-shot image synthesis", section 3.1): what it knows at a small size switches channels on and off at a large one. The discriminator has no normalisation, halves in
-two branches, sees how much the images of a batch differ, ends in a look over the whole base, and draws what it saw from its
-own features (there, section 3.2): features that describe a picture well are harder to overfit with. It is made for the
-relativistic loss with R1 and R2 (recipe fewshot).
+"Towards faster and stabilized GAN training for high-fidelity few-shot image synthesis", section 3.1): what it knows at a small
+size switches channels on and off at a large one. The discriminator has no normalisation, halves in two branches, sees how much
+the images of a batch differ, ends in a look over the whole base, and draws what it saw from its own features (there, section
+3.2): features that describe a picture well are harder to overfit with. It is made for the relativistic loss with R1 and R2
+(recipe fewshot).
 """
 
 from __future__ import annotations
@@ -118,7 +119,9 @@ class Generator(nn.Module):
         # transposed convolution alone, silhouettes had teeth.
         self.fine = Stack([[*enlarge(upsample, stages[0], width, half, bias), *then(half)]] if fine else [])
         last = (
-            [nn.Conv2d(half, channels, 3, padding=1)] if fine else enlarge("transposed", stages[0], width, channels, True)
+            [nn.Conv2d(half, channels, 3, padding=1)]
+            if fine
+            else enlarge("transposed", stages[0], width, channels, True)
         )
         self.last = nn.Sequential(*last, nn.Tanh())
         if norm == "spectral":
