@@ -25,7 +25,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
     "not fine": {"generator.fine": False},
     "no augmentation": {"augment.policy": [], "augment.target": 0.0},
     "non-saturating": {"objective.name": "non-saturating"},
-    "hinge, spectral": {
+    "hinge and spectral": {
         "objective.name": "hinge",
         "discriminator.norm": "spectral",
         "regularizers.r1": 0.0,
