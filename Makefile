@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One thread a process: the tests run in as many processes as there are cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test browser lint format bench clean
+.PHONY: demo test browser lint format bench torture clean
 
 demo: $(VENV)/.limner
 	$(BIN)/limner demo
@@ -38,6 +38,15 @@ format: $(VENV)/.limner-test
 
 bench: $(VENV)/.limner
 	$(BIN)/python benchmarks/training_speed.py
+
+# Everything that could be lost, for hours. Each writes its counts into benchmarks/reliability/results.
+TORTURE := kills powercut faults fuzz
+
+torture: $(VENV)/.limner-test
+	@failed=; for name in $(TORTURE); do \
+	  echo "$$name"; $(TEST_ENV) $(BIN)/python benchmarks/reliability/$$name.py || failed="$$failed $$name"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 clean:
 	rm -rf $(VENV)

@@ -60,7 +60,7 @@ def no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(cache, "_build", refuse)
+    monkeypatch.setattr(cache, "build", refuse)
     monkeypatch.setattr(cache, "take_sample", refuse)
 
 

@@ -59,7 +59,7 @@ GOOD = idx_bytes(IMAGES)
         (b"\x00\x00\x07\x03" + GOOD[4:], "0x00000703"),
         (GOOD[:10], "within its header"),
         (GOOD[:-1], "719 of 720"),
-        (b"\0\0\x08\x03" + b"\xff" * 12, "get "),
+        (b"\0\0\x08\x03" + b"\xff" * 12, "are announced"),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])

@@ -107,7 +107,7 @@ def test_a_run_of_before_there_were_evaluations_is_judged_from_where_it_goes_on(
         for key, value in json.loads(state.read_text()).items()
         if key in ("format", "step", "images", "seconds")
     }
-    state.write_text(json.dumps(old))
+    state.write_text(json.dumps({**old, "format": 1}))
     resumed = limner.resume(run.path, overrides={"training.images": 480}, display=Quiet()).run
     assert resumed.recipe().evaluation.every_images is not None
     assert next(resumed.records(rundir.METRICS))["images"] == 400

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from cache_support import REAL, SMALL, Settings, files, no_decoding, save
-from limner.data import Ragged, cache, drawn, prepare
+from limner.data import Ragged, build, cache, drawn, prepare
 from limner.errors import InputError
 from sources_support import run_directory
 
@@ -130,7 +130,7 @@ def test_what_is_passed_over_is_told(levels: Path, kept: Path) -> None:
 
 
 def test_listing_of_skipped_pictures_is_bounded(levels: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "LISTED", 3)
+    monkeypatch.setattr(build, "LISTED", 3)
     for index in range(5):
         (levels / f"x{index}.png").write_bytes(b"")
     summary = prepare(levels, SMALL, cache_dir=kept).summary

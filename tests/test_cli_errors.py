@@ -156,7 +156,7 @@ def test_a_training_goes_on_elsewhere(
         asked.update(overrides)
         raise InputError("enough")
 
-    monkeypatch.setattr("limner.training.train.resume", resume)
+    monkeypatch.setattr("limner.training.resuming.resume", resume)
     inside(capsys, "resume", tmp_path, "--device", "cpu", "--precision", "float32", "--minutes", "5")
     assert asked == {"training.device": "cpu", "training.precision": "float32", "training.minutes": 5.0}
 

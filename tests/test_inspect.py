@@ -82,7 +82,7 @@ def test_each_planted_problem_is_named_and_nothing_else(spoilt: Path) -> None:
         "huge.png", "zero.png", "text.png", "corrupt.jpg", "cut.png", "cut.jpg", "phone.heic"
     )}  # fmt: skip
     assert unreadable["x_zero.png"] == "empty file"
-    assert unreadable["x_huge.png"] == "12000x9000 is over the limit of 100,000,000 pixels"
+    assert unreadable["x_huge.png"].startswith("12000x9000 is over the limit of 100,000,000 pixels")
     assert unreadable["x_text.png"] == "not an image in a format that Pillow reads"
     assert unreadable["x_phone.heic"].endswith("save it as PNG or JPEG")
     assert "truncated" in unreadable["x_cut.jpg"]

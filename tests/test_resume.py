@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import torch
 from safetensors.torch import load_file
 
 import limner
+import limner.training.outcome
 from conftest import Cli, discs
 from limner import rundir
 from limner.recipe import Recipe
@@ -66,7 +68,6 @@ def test_interrupted_by_a_signal_and_resumed(cli: Cli, pictures: Path, tmp_path:
     assert all(mine.read_bytes() == other.read_bytes() for mine, other in zip(ours, theirs, strict=True))
 
 
-CLOCKS = ("seconds", "images_per_second", "took")
 UPDATES = 8
 SMALL = {
     "network.latent": 6,
@@ -201,7 +202,7 @@ def remains(run: RunDir) -> dict[str, Any]:
 
 
 def _without_clocks(record: Mapping[str, Any]) -> str:
-    return json.dumps({key: value for key, value in record.items() if key not in CLOCKS})
+    return json.dumps({key: value for key, value in record.items() if key not in rundir.CLOCKS})
 
 
 @pytest.mark.parametrize("combined", COMBINED)
@@ -238,3 +239,66 @@ def test_everything_switched_on_resumes_exactly(tmp_path: Path, combined: str):
         assert {"penalty" in line for line in lines} == ({True, False} if lazy else {True})
     assert len([name for name in expected if name.startswith("sample ")]) >= 4
     assert any("optimizer" in name for name in midway)
+
+
+def small(tmp_path: Path, name: str, display: Quiet | None = None, **settings: Any) -> limner.training.outcome.Outcome:
+    if not (tmp_path / "pictures.npz").exists():
+        np.savez(tmp_path / "pictures.npz", images=np.stack([np.asarray(picture) for picture in discs(12, 8, 8, 1)]))
+    values = {**SMALL, "training.images": 40, **{key.replace("__", "."): value for key, value in settings.items()}}
+    recipe = Recipe.from_values(merged({}, values))
+    return limner.train(tmp_path / "pictures.npz", recipe, runs=tmp_path, name=name, display=display or Quiet())
+
+
+JUDGED = {"evaluation__share": 0.05, "evaluation__images": 8, "evaluation__every_images": 10}
+
+
+def test_a_training_that_ended_early_is_not_gone_on_with_unless_that_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """So that a kill after its last checkpoint, before its report, changes nothing."""
+    reason = "enough"
+    monkeypatch.setattr(
+        "limner.training.judge.is_exhausted", lambda lines, patience: reason if len(lines) > 2 else None
+    )
+    outcome = small(tmp_path, "early", evaluation__patience=100, **JUDGED)
+    assert (outcome.ended, outcome.reason, outcome.images) == ("done", "enough", 20)
+    before = remains(outcome.run)
+    (outcome.run.path / rundir.REPORT).unlink()
+    again = limner.resume(outcome.run.path, display=Quiet())
+    assert (again.ended, again.reason, again.images) == ("done", "enough", 20)
+    assert remains(again.run) == before and (outcome.run.path / rundir.REPORT).is_file()
+    monkeypatch.undo()
+    longer = limner.resume(outcome.run.path, overrides={"training.images": 40}, display=Quiet())
+    assert (longer.ended, longer.images) == ("done", 40)
+
+
+def test_the_last_line_of_the_log_is_there_whenever_the_last_checkpoint_is(tmp_path: Path):
+    """Eight updates and a line after every third: the last one has a line of its own, before its checkpoint."""
+    seen: list[list[int]] = []
+
+    class Looking(Quiet):
+        def after_step(self, loop: Loop) -> Signal:
+            run = RunDir(tmp_path / "run")
+            seen.append([line["step"] for line in run.records(rundir.LOG)])
+            if loop.progress.step == 8:
+                assert run.newest_checkpoint()[0] == 35, "the last one waits for what belongs to the end"
+            return Continue()
+
+    outcome = small(tmp_path, "run", Looking(), snapshots__log_steps=3, snapshots__checkpoint_minutes=1e-9, **JUDGED)
+    assert outcome.images == 40 and seen[-1] == [3, 6, 8]
+    assert outcome.run.read_json(f"{rundir.CHECKPOINTS}/000000040/{rundir.STATE}")["ended"] == "done"
+
+
+def test_an_interval_that_was_not_measured_yet_is_measured_when_it_goes_on(tmp_path: Path):
+    """A kill after the first evaluation, before its interval was written, must not make it evaluate after every update."""
+    outcome = small(tmp_path, "run", InterruptAt(1), **{**JUDGED, "evaluation__every_images": None})
+    every = outcome.run.recipe().evaluation.every_images
+    assert every is not None
+    text = (outcome.run.path / rundir.RECIPE).read_text()
+    (outcome.run.path / rundir.RECIPE).write_text(text.replace(f"every_images = {every}", ""))
+    for path in (outcome.run.path / rundir.CHECKPOINTS).glob("*5"):
+        shutil.rmtree(path)
+    (line,) = outcome.run.records(rundir.METRICS)
+    (outcome.run.path / rundir.METRICS).write_text(json.dumps({**line, "took": 3600.0}) + "\n")
+    resumed = limner.resume(outcome.run.path, display=Quiet())
+    assert resumed.ended == "done" and (resumed.run.recipe().evaluation.every_images or 0) > 1000

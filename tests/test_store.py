@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from cache_support import SMALL, Settings, files, save
-from limner.data import Collection, parallel, prepare, store
+from limner.data import Collection, parallel, prepare, sinks, store
 from limner.errors import InputError
 
 
@@ -71,13 +71,13 @@ def test_an_unwritable_cache_falls_back_to_memory(levels: Path, tmp_path: Path) 
 def test_a_disk_that_fills_up_falls_back_to_memory(levels: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = 0
 
-    def append(self: store.DiskSink, pixels: np.ndarray) -> None:
+    def append(self: sinks.DiskSink, pixels: np.ndarray, thumbs: np.ndarray) -> None:
         nonlocal calls
         calls += 1
         if calls > 5:
-            raise store.StoreError("No space left on device")
+            raise sinks.StoreError("No space left on device")
 
-    monkeypatch.setattr(store.DiskSink, "append", append)
+    monkeypatch.setattr(sinks.DiskSink, "append", append)
     collection = prepare(levels, SMALL, cache_dir=kept)
     assert len(collection.names) == 12 and int(collection.images[11][0, 0, 0]) == 220
     assert "No space left" in collection.summary["warnings"][0]
@@ -122,15 +122,35 @@ def test_a_killed_process_leaves_nothing_that_counts(levels: Path, kept: Path) -
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    (part,) = files(kept / "collections")
-    assert part.endswith(".part")
+    parts = files(kept / "collections")
+    assert len(parts) == 3 and all(part.endswith(".part") for part in parts)
     assert store.entries(kept) == []
-    collection = prepare(levels, SMALL, cache_dir=kept)
-    assert not collection.summary["cache"]["hit"]
     assert store.remove_leavings(kept) == 0  # it may still be somebody's
-    os.utime(kept / "collections" / part, (time.time() - 7200,) * 2)
-    store.bound(10**9, kept)
-    assert len(files(kept / "collections")) == 2
+    collection = prepare(levels, SMALL, cache_dir=kept)
+    assert not collection.summary["cache"]["hit"] and len(collection.names) == 12
+    assert len(files(kept / "collections")) == 3 and not any(part.endswith(".part") for part in files(kept))
+
+
+def test_what_nobody_finishes_goes_in_the_end(kept: Path) -> None:
+    """What can be taken up again stays for a month, unless the cache is bounded; a nameless part for an hour."""
+    folder = kept / "collections"
+    folder.mkdir(parents=True)
+    key = "ab" * 16
+    parts = [folder / f"{key}.{part}.part" for part in ("pixels", "thumbs", "journal")]
+    nameless = folder / f"{key}.rows.{'c' * 32}.part"
+
+    def make(age: float) -> None:
+        for path in (*parts, nameless):
+            path.write_bytes(b"1234567890")
+            os.utime(path, (time.time() - age,) * 2)
+
+    make(1800)
+    assert store.bound(0, kept) == 0
+    make(7200)
+    assert store.bound(31, kept) == 10 and not nameless.exists() and all(part.exists() for part in parts)
+    assert store.bound(29, kept) == 30 and files(kept) == []
+    make(31 * 86400)
+    assert store.remove_leavings(kept) == 40 and files(kept) == []
 
 
 def test_two_processes_at_once(levels: Path, kept: Path) -> None:
@@ -142,7 +162,7 @@ def test_two_processes_at_once(levels: Path, kept: Path) -> None:
     collection = prepare(levels, SMALL, cache_dir=kept)
     assert collection.summary["cache"]["hit"]
     assert [int(picture[0, 0, 0]) for picture in collection.images] == [index * 20 for index in range(12)]  # type: ignore[union-attr]
-    assert len(files(kept / "collections")) == 2
+    assert len(files(kept / "collections")) == 3
 
 
 def test_the_cache_is_no_larger_than_the_pixels(levels: Path, kept: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from limner.generator import TrainedGenerator as TrainedGenerator
     from limner.generator import load as load
     from limner.recipe import Recipe as Recipe
-    from limner.training.train import resume as resume
+    from limner.training.resuming import resume as resume
     from limner.training.train import train as train
 
 _PUBLIC = {
@@ -27,7 +27,7 @@ _PUBLIC = {
     "TrainedGenerator": "limner.generator",
     "load": "limner.generator",
     "networks": "",
-    "resume": "limner.training.train",
+    "resume": "limner.training.resuming",
     "train": "limner.training.train",
 }
 __all__ = ["__version__", *_PUBLIC]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from limner import cli_judging
+from limner import cli_cache, cli_judging
 from limner.cli_errors import flush, told
 from limner.cli_options import (
     LAST_SEED,
@@ -27,6 +27,7 @@ from limner.cli_options import (
     LabelOption,
     MinutesOption,
     PatienceOption,
+    PixelLimitOption,
     PrecisionOption,
     RunArgument,
     RunsOption,
@@ -34,9 +35,9 @@ from limner.cli_options import (
     read_bytes,
     read_recipe,
     read_size,
-    said_bytes,
 )
 from limner.errors import LimnerError
+from limner.progress import guard
 
 if TYPE_CHECKING:
     from limner.films import Film
@@ -69,11 +70,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 recipes_app = typer.Typer(help="The shipped recipes.", invoke_without_command=True, rich_markup_mode=None)
-cache_app = typer.Typer(
-    help="Pictures that are kept decoded, and downloads.", invoke_without_command=True, rich_markup_mode=None
-)
 app.add_typer(recipes_app, name="recipes")
-app.add_typer(cache_app, name="cache")
+app.add_typer(cli_cache.app, name="cache")
 
 
 @app.callback(invoke_without_command=True)
@@ -95,6 +93,7 @@ def train(
     ] = None,
     size: Annotated[str | None, typer.Option(metavar="N|WIDTHxHEIGHT", help="Pixels, 8 to 1024 a side.")] = None,
     channels: Annotated[int | None, typer.Option(help="1 grey, 3 RGB, 4 RGB with transparency.")] = None,
+    pixel_limit: PixelLimitOption = None,
     batch_size: Annotated[int | None, typer.Option(help="Images in one update.")] = None,
     epochs: EpochsOption = None,
     images: ImagesOption = None,
@@ -124,6 +123,7 @@ def train(
     """Train a generator on a collection of images."""
     flags = {
         "image.channels": channels,
+        "image.pixel_limit": pixel_limit,
         "training.batch_size": batch_size,
         "training.epochs": epochs,
         "training.images": images,
@@ -138,6 +138,8 @@ def train(
     if classes and chosen.network.conditioning == "none":
         chosen = chosen.changed({"network.conditioning": "projection"})
     if dry_run:
+        if os.environ.get("WORLD_SIZE", "1") not in ("", "1") and os.environ.get("RANK") != "0":
+            return  # one of several processes: the first one says it
         from limner.training.plan import plan
 
         _print_plan(plan(data, chosen, start_from=source, start_at=at, memory=bound), as_json)
@@ -160,7 +162,7 @@ def resume(
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a training, exactly where it stopped; with a new duration, for longer."""
-    from limner.training.train import resume as go_on
+    from limner.training.resuming import resume as go_on
 
     flags = {
         "training.epochs": epochs,
@@ -297,39 +299,6 @@ def make_data(
     print(f"{made:,} pictures in {out}/; next: limner train {out}")
 
 
-@cache_app.callback(epilog="Example: limner cache bound 10GB")
-def cache(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List what is cached; 'clear' empties it, 'bound SIZE' drops what was not used for longest."""
-    if context.invoked_subcommand:
-        return
-    from limner.data import store as kept
-
-    found = kept.entries()
-    if as_json:
-        print(json.dumps([vars(entry) for entry in found], indent=2))
-        return
-    for entry in found:
-        size = f"{entry.width}x{entry.height}x{entry.channels}"
-        print(f"{entry.count:>9,}  {size:>11} {entry.fit:7} {said_bytes(entry.bytes):>8}  {entry.location}")
-    print(f"{len(found)} collections, {said_bytes(sum(entry.bytes for entry in found))} in {kept.cache_root()}")
-
-
-@cache_app.command("clear", epilog="Example: limner cache clear")
-def clear_cache() -> None:
-    """Remove decoded pictures and downloads; they are made and fetched anew when they are needed."""
-    from limner.data import store as kept
-
-    print(f"freed {said_bytes(kept.clear())}")
-
-
-@cache_app.command("bound", epilog="Example: limner cache bound 10GB")
-def bound_cache(size: Annotated[str, typer.Argument(metavar="SIZE", help="Such as 500MB or 10GB.")]) -> None:
-    """Keep the cache to a size: what was not used for longest goes first."""
-    from limner.data import store as kept
-
-    print(f"freed {said_bytes(kept.bound(read_bytes(size)))}")
-
-
 @app.command(epilog="Example: limner demo --minutes 3")
 def demo(
     minutes: Annotated[float, typer.Option(min=0.05, max=1000, help="Minutes of training.")] = 3.0,
@@ -365,6 +334,7 @@ def main() -> None:
     # small networks on a quiet machine. A short spin costs little on either (docs/benchmarks.md). Read when torch is loaded.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    guard()
     try:
         try:
             app()
@@ -379,6 +349,11 @@ def main() -> None:
         if os.environ.get("LIMNER_TRACEBACK"):
             traceback.print_exc()
         text, code = words
+        if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):  # one of several processes: one of them speaks
+            from limner.training.meeting import speaks
+
+            if not speaks(code):
+                sys.exit(code)
         for line in text.splitlines():
             print(f"limner: {line}", file=sys.stderr)
         sys.exit(code)
@@ -386,7 +361,8 @@ def main() -> None:
 
 def _finish(outcome: Outcome, as_json: bool) -> None:
     """Say how a training ended, and leave with its exit code."""
-    print(json.dumps(outcome.values(), indent=2) if as_json else outcome.describe())
+    if not outcome.follows:
+        print(json.dumps(outcome.values(), indent=2) if as_json else outcome.describe())
     codes = {"done": 0, "interrupted": INTERRUPTED}
     raise typer.Exit(codes.get(outcome.ended, 1))
 

@@ -20,10 +20,18 @@ def flush() -> None:
         raise LimnerError(f"standard output: cannot be written ({error.strerror or error})") from None
 
 
+LONGEST = 1000
+"""Letters of a line; what is longer quotes something that nobody would read."""
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+
+
 def told(error: Exception) -> tuple[str, int] | None:
     """An error in words, and its exit code; nothing for a fault that needs a traceback."""
     if isinstance(error, LimnerError):
-        return str(error), error.exit_code
+        return "\n".join(map(_cut, str(error).splitlines())), error.exit_code
     if isinstance(error, OSError):
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         # A place that may not be entered was named by the user, who can name another.

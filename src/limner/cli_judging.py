@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from limner.cli_options import AtOption, DataArgument, JsonOption, RunArgument, read_size
+from limner.cli_options import (
+    AtOption,
+    DataArgument,
+    JsonOption,
+    PixelLimitOption,
+    RunArgument,
+    read_pixel_limit,
+    read_size,
+)
 from limner.progress import working
 
 
@@ -34,14 +42,19 @@ def inspect(
         bool,
         typer.Option("--prune-outliers", help="Leave outliers out of that list too; they are only told otherwise."),
     ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Look at every picture, also of more than 100,000; that may take an hour.")
+    ] = False,
+    pixel_limit: PixelLimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what is in a collection, what is wrong with it and what it is good for. Nothing of yours is changed."""
-    from limner.judging.inspect import check_outputs, write_outputs
+    from limner.judging.inspect import MOST, check_outputs, write_outputs
     from limner.judging.inspect import inspect as look_at
 
     check_outputs(sheet, prune, prune_outliers)
-    found = look_at(data, size=read_size(size) if size else None)
+    shape, limit = read_size(size) if size else None, read_pixel_limit(pixel_limit)
+    found = look_at(data, size=shape, pixel_limit=limit, most=None if every else MOST)
     written = write_outputs(found, sheet, prune, prune_outliers)
     if as_json:
         print(json.dumps(found.values(), indent=2))
@@ -68,6 +81,7 @@ def evaluate(
     size: Annotated[
         str | None, typer.Option(metavar="N|WIDTHxHEIGHT", help="Size at which folders of images are judged.")
     ] = None,
+    pixel_limit: PixelLimitOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "cpu",
     download: Annotated[bool, typer.Option("--download", help="Fetch the weights of 'inception' if need be.")] = False,
     as_json: JsonOption = False,
@@ -84,7 +98,7 @@ def evaluate(
     place = choose_device(device)
     extractor = open_extractor(features, place if place.type == "cuda" else "cpu")
     with working() as advance:
-        bench = Bench(extractor, count, data, shape, at, device, advance)
+        bench = Bench(extractor, count, data, shape, at, device, advance, read_pixel_limit(pixel_limit))
         found = [bench.evaluate(subject) for subject in subjects]
     if as_json:
         values = [item.values() for item in found]

@@ -41,6 +41,10 @@ PatienceOption = Annotated[
         metavar="IMAGES", help="Stop when so many images brought nothing better and nothing better is expected."
     ),
 ]
+PixelLimitOption = Annotated[
+    int | None,
+    typer.Option(metavar="PIXELS", help="Files that unpack to more are skipped; 100 million by default."),
+]
 LabelOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Only this class, of a generator that knows classes.")
 ]
@@ -98,6 +102,15 @@ def read_size(text: str) -> tuple[int, int]:
     if len(parts) > 2 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         raise InputError(f"--size {text}: write one number (64) or WIDTHxHEIGHT (96x64)")
     return int(parts[0]), int(parts[-1])
+
+
+def read_pixel_limit(given: int | None) -> int | None:
+    """The limit as the recipe's ``image.pixel_limit`` would have it.
+
+    Raises:
+        InputError: it is none.
+    """
+    return None if given is None else read_recipe("quick", {"image.pixel_limit": given}).image.pixel_limit
 
 
 def read_bytes(text: str) -> int:

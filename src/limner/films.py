@@ -145,7 +145,7 @@ def timelapse(run: RunDir, side: int) -> Film:
 def _timelapse_frames(grids: Sequence[tuple[int, Path]], side: int, epoch_size: int | None) -> Iterator[Image.Image]:
     for images, path in grids:
         try:
-            with Image.open(path) as opened:
+            with Image.open(path, formats=["PNG"]) as opened:
                 picture = imaging.flat(opened.copy())  # opened lazily: the file is closed below
         except (OSError, SyntaxError, ValueError) as error:
             raise InputError(f"{path}: cannot be read ({error})") from None
@@ -158,7 +158,7 @@ def _timelapse_frames(grids: Sequence[tuple[int, Path]], side: int, epoch_size: 
 def _grid_size(path: Path) -> tuple[int, int] | None:
     """A grid's width and height, or nothing when its checksums say that it is damaged."""
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=["PNG"]) as opened:
             opened.verify()
             return opened.size
     except (OSError, SyntaxError, ValueError):
@@ -338,7 +338,8 @@ def _appearing(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)  # whatever has that name was not put there by this process
+        with temporary.open("xb") as file:
             yield file
         temporary.replace(path)
     except OSError as error:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from limner import imaging, noise, rundir
 from limner.device import choose_device
 from limner.errors import InputError
 from limner.networks import build, place
+from limner.networks.outline import check_weights, drawing_bytes, filled, physical_memory
 from limner.recipe import Recipe
-from limner.recipe.text import nearest, printable
+from limner.recipe.text import nearest, printable, shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,6 +33,10 @@ NAMED = 20
 """Classes that an error names, at most."""
 PIXELS = 2**20
 """In pictures that are drawn at once, at most."""
+HEADER_BYTES = 8 << 20
+"""Of a generator's file: its recipe, and a line for each tensor."""
+DRAWING_BYTES = 1 << 29
+"""That drawing may take, where it can be done in smaller portions."""
 COLUMNS = 16
 """With more classes than this, a grid has no column for each."""
 
@@ -49,6 +54,8 @@ class TrainedGenerator:
     def __init__(self, network: nn.Module, recipe: Recipe, images: int, name: str) -> None:
         self.network = network.eval().requires_grad_(False)
         self.recipe, self.images, self.name = recipe, images, name
+        self.at_once = at_once(recipe)
+        """Pictures that are drawn at once."""
         first = next(network.parameters())
         self._device, self._dtype = first.device, first.dtype
 
@@ -92,13 +99,15 @@ class TrainedGenerator:
             InputError: there is no such class, or no classes at all.
         """
         if not self.classes:
-            raise InputError(f"label {_shown(asked)}: {self.name} was not trained on classes; leave the label out")
+            raise InputError(
+                f"label {printable(shown(asked))}: {self.name} was not trained on classes; leave the label out"
+            )
         if isinstance(asked, str):
             alike = [number for number, name in enumerate(self.classes) if name.casefold() == asked.casefold()]
             if asked in self.classes or len(alike) == 1:
                 return self.classes.index(asked) if asked in self.classes else alike[0]
             hint = nearest(asked, self.classes) or nearest(asked.casefold(), map(str.casefold, self.classes))
-            raise InputError(f"label {_shown(asked)}: none of the classes ({self._named()}){printable(hint)}")
+            raise InputError(f"label {printable(shown(asked))}: none of the classes ({self._named()}){printable(hint)}")
         if not 0 <= asked < len(self.classes):
             raise InputError(
                 f"label {asked}: must be from 0 to {len(self.classes) - 1}; the classes are {self._named()}"
@@ -131,7 +140,7 @@ class TrainedGenerator:
                 raise ValueError(f"labels must be {len(latents)} class numbers from 0 to {len(self.classes) - 1}")
         width, height = self.size
         pixels = np.empty((len(latents), height, width, self.recipe.image.channels or 0), dtype=np.uint8)
-        batch = at_once(self.recipe)
+        batch = self.at_once
         for start in range(0, len(latents), batch):
             z: Tensor = torch.from_numpy(np.ascontiguousarray(latents[start : start + batch]))
             known = () if labels is None else (torch.from_numpy(labels[start : start + batch]).to(self._device),)
@@ -187,10 +196,6 @@ class TrainedGenerator:
             number = int(self.labels(seeds[:1])[0]) if label is None else self.label(label)
             chosen = np.full(len(path), number)
         return [imaging.to_image(picture) for picture in self.draw(path, chosen)]
-
-
-def _shown(asked: str | int) -> str:
-    return printable(repr(asked) if len(repr(asked)) <= 60 else f"{repr(asked)[:57]}...")
 
 
 def class_grid(classes: int, count: int, width: int, height: int) -> tuple[int, int] | None:
@@ -289,34 +294,64 @@ def load(path: str | Path, device: str = "cpu", at: str = "newest") -> TrainedGe
         file = _generator_file(Path(path), at)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    _check_header(file)
     try:
         with safe_open(file, framework="pt") as opened:
-            description = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            return _loaded(file, opened, where)
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{file}: is not a readable safetensors file ({error})") from None
+        raise InputError(f"{file}: is not a readable safetensors file ({printable(str(error), 200)})") from None
+
+
+def _check_header(file: Path) -> None:
+    """Find out whether a safetensors file's header may be read: its length is its first number.
+
+    Raises:
+        InputError: it is longer than any of Limner's, or than the file.
+    """
+    try:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+        size = file.stat().st_size
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror or error})") from None
+    if not 0 < length <= min(HEADER_BYTES, size - 8):
+        raise InputError(f"{file}: is not a readable safetensors file (a header of {length:,} bytes)")
+
+
+def _loaded(file: Path, opened: Any, where: torch.device) -> TrainedGenerator:
+    """The generator in an opened file: all that it says is checked before its weights are read."""
+    description = opened.metadata() or {}
+    if description.get("format", "").startswith("limner-generator-") and description["format"] != FORMAT:
+        raise InputError(f"{file}: is of a newer Limner (its format is {description['format']!r}); update Limner")
     if description.get("format") != FORMAT:
-        raise InputError(f"{file}: is not a generator of Limner's (its format is {description.get('format')!r})")
+        found = shown(description.get("format"))
+        raise InputError(f"{file}: is not a generator of Limner's (its format is {found})")
     recipe = Recipe.from_toml(description.get("recipe", ""), str(file))
     image = recipe.image
     if image.width is None or image.height is None or image.channels is None:
         raise InputError(f"{file}: its recipe does not say the size of its pictures")
     seen = description.get("images", "0")
     if not re.fullmatch(r"[0-9]{1,18}", seen):
-        raise InputError(f"{file}: its metadata is damaged (images = {seen!r} is no count)")
-    network, _ = build(
-        recipe,
-        width=image.width,
-        height=image.height,
-        channels=image.channels,
-        classes=len(recipe.network.classes or ()) if recipe.network.conditioning != "none" else 0,
-    )
+        raise InputError(f"{file}: its metadata is damaged (images = {shown(seen)} is no count)")
+    classes = len(recipe.network.classes or ()) if recipe.network.conditioning != "none" else 0
     try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(f"{file}: its weights do not fit its recipe ({str(error).splitlines()[0]})") from None
+        with torch.device("meta"):
+            network, _ = build(recipe, width=image.width, height=image.height, channels=image.channels, classes=classes)
+    except ValueError as error:
+        raise InputError(f"{file}: its recipe makes no such pictures ({error})") from None
+    names = list(opened.keys())
+    slices = {name: opened.get_slice(name) for name in names}
+    check_weights(network, {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}, str(file))
+    needed, room = drawing_bytes(network, recipe.network.latent, classes), physical_memory()
+    if room is not None and where.type == "cpu" and needed > room:
+        raise InputError(
+            f"{file}: to draw a picture it would take {needed / 1e9:,.0f} GB, and this machine has {room / 1e9:,.0f} GB"
+        )
+    network = filled(network, {name: opened.get_tensor(name) for name in names})
     place(network, where, torch.float32)
-    return TrainedGenerator(network, recipe, int(seen), description.get("data", file.stem))
+    made = TrainedGenerator(network, recipe, int(seen), printable(description.get("data", file.stem), 200))
+    made.at_once = max(1, min(made.at_once, DRAWING_BYTES // max(1, needed)))
+    return made
 
 
 def _generator_file(given: Path, at: str) -> Path:
@@ -327,7 +362,7 @@ def _generator_file(given: Path, at: str) -> Path:
         raise InputError(f"{given}: no such run directory or generator file")
     file = given / rundir.GENERATOR
     if not file.is_file() and (given / rundir.RECIPE).is_file():
-        given = rundir.RunDir.open(given).snapshot(at)
+        given = rundir.RunDir.open(given).snapshot(at, rundir.DRAWABLE)
         file = given / rundir.GENERATOR
     if file.is_file():
         return file

@@ -2,15 +2,63 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 PATIENCE = 2.0
 """Seconds that a piece of work may take before anything is shown."""
 _BETWEEN = 0.1
+
+
+_HARMFUL = re.compile(
+    r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_DRAWING = re.compile(r"\r|\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def harmless(text: str) -> str:
+    """A text that does nothing to a terminal but stand there: what commands it, or turns the order of letters, is escaped.
+
+    Names of files and classes are whatever somebody called them.
+    """
+    return _HARMFUL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+class Guarded:
+    """A stream through which only harmless text goes.
+
+    Args:
+        stream: where it goes.
+        drawing: whether cursor and colours may be commanded, as a progress bar does.
+    """
+
+    def __init__(self, stream: TextIO, drawing: bool = False) -> None:
+        self._stream, self._drawing = stream, drawing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, escaped (see :func:`harmless`)."""
+        if not self._drawing:
+            return self._stream.write(harmless(text))
+        parts = zip(_DRAWING.split(text), [*_DRAWING.findall(text), ""], strict=True)
+        return self._stream.write("".join(harmless(part) + command for part, command in parts))
+
+
+def guard() -> None:
+    """From here on, whatever the process prints is harmless, and what an encoding lacks is escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, Guarded) or stream is None:
+            continue
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, Guarded(stream, drawing=name == "stderr" and stream.isatty()))
 
 
 @contextmanager

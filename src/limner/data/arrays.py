@@ -1,4 +1,4 @@
-"""Pictures as arrays: .npy, .npz and HDF5 (IDX is in ``idx.py``).
+"""Pictures as arrays: .npy and .npz (IDX is in ``idx.py``, HDF5 in ``hdf5.py``).
 
 Shapes: ``[n, h, w]``, ``[n, h, w, c]`` or ``[n, c, h, w]`` with 1 to 4 channels (2 and 4 have alpha); where both could
 be meant, channels are last. Numbers become 0 to 255 by one rule for the whole array:
@@ -13,24 +13,30 @@ Nothing is ever unpickled.
 
 from __future__ import annotations
 
-import os
-import zipfile
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
+from limner.data.archive import Archive, BadArchive
 from limner.data.sources import Entry, LazyEntries, Part, Source, Unreadable, file_stamp, safe_title
 from limner.errors import InputError
+from limner.recipe.text import printable
 
 IMAGE_KEYS = ("images", "image", "x_train", "x", "X", "data", "arr_0")
 LABEL_KEYS = ("labels", "label", "y_train", "y", "Y", "targets", "arr_1")
-_CHUNK = 256
+PICTURE_BYTES = 1 << 28
+"""Of one picture of an array at most: a header may announce anything."""
+UNPACKED_BYTES = 1 << 29
+"""Of an array that has to be unpacked into memory."""
+_AT_ONCE = 1 << 26
+_NUMBERS = 1 << 22
 _SLACK = 1e-3
 """How far floats may leave their range: resampling and float16 overshoot a little."""
 
@@ -81,12 +87,18 @@ class ArraySource(Source):
         self.title = safe_title(path.name.split(".")[0])
         self._stack, self._parts = stack, parts
         self._channels_first = _channels_first(stack.shape, self.location)
-        if stack.dtype.kind not in "buif":
-            raise InputError(f"data {path}: an array of {stack.dtype} holds no pictures; save uint8 or float")
-        count = stack.shape[0]
+        if stack.dtype.kind not in "buif" or stack.dtype.itemsize > 8:
+            kind = str(stack.dtype) if len(str(stack.dtype)) < 60 else "records"
+            raise InputError(f"data {path}: an array of {kind} holds no pictures; save uint8 or float")
+        count, each = stack.shape[0], math.prod(stack.shape[1:]) * stack.dtype.itemsize
+        if each > PICTURE_BYTES or count > 2**40:
+            raise InputError(
+                f"data {path}: {count:,} pictures of {each:,} bytes each are announced; at most {PICTURE_BYTES:,} are read"
+            )
         if labels is not None and len(labels) != count:
             raise InputError(f"data {path}: {len(labels)} labels for {count} images; there must be one each")
-        self.entries = numbered(count, labels, int(np.prod(stack.shape[1:])) * stack.dtype.itemsize)
+        self.entries = numbered(count, labels, each)
+        self._together = max(1, _AT_ONCE // each)
 
     @cached_property
     def _array(self) -> Any:
@@ -101,12 +113,12 @@ class ArraySource(Source):
         try:
             return np.asarray(array[start:stop])
         except (OSError, RuntimeError) as error:
-            raise Unreadable(f"its part of the file is damaged ({_why(error)})") from None
+            raise Unreadable(f"its part of the file is damaged ({why(error)})") from None
 
     def _readable(self) -> Iterator[Shaped[np.ndarray, "*shape"]]:
         """The whole array in pieces, without the pictures that cannot be read."""
-        for start in range(0, len(self.entries), _CHUNK):
-            stop = min(start + _CHUNK, len(self.entries))
+        for start in range(0, len(self.entries), self._together):
+            stop = min(start + self._together, len(self.entries))
             try:
                 yield self._values(start, stop)
             except Unreadable:
@@ -124,9 +136,10 @@ class ArraySource(Source):
             return 255.0, 0.0
         low, high = np.inf, -np.inf
         for chunk in self._readable():
-            chunk = chunk[np.isfinite(chunk)] if kind == "f" else chunk
-            if chunk.size:
-                low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
+            for numbers in _runs(chunk):
+                numbers = numbers[np.isfinite(numbers)] if kind == "f" else numbers
+                if numbers.size:
+                    low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))
         if low > high:
             raise InputError(f"data {self.location}: not one picture of it can be read; get the file again")
         if kind == "f" and low >= -1 - _SLACK and high <= 1 + _SLACK:
@@ -141,24 +154,32 @@ class ArraySource(Source):
         )
 
     def block(self, start: int, stop: int) -> UInt8[np.ndarray, "n h w c"] | None:
-        """Pictures ``start`` to ``stop``; ``None`` when one of them is damaged or has numbers that are not finite."""
+        """Pictures ``start`` to ``stop``; ``None`` when one of them is damaged or has numbers that are not finite, or when they
+        would take too much memory together."""
+        if stop - start > 4 * self._together:
+            return None
         try:
             return self._pixels(start, stop)
         except Unreadable:
             return None
 
     def _pixels(self, start: int, stop: int) -> UInt8[np.ndarray, "n h w c"]:
-        values = self._values(start, stop)
-        if values.ndim == 3:
-            values = values[..., None]
-        elif self._channels_first:
-            values = values.transpose(0, 2, 3, 1)
+        pixels = self._in_8_bits(self._values(start, stop))
+        if pixels.ndim == 3:
+            return pixels[..., None]
+        return pixels.transpose(0, 2, 3, 1) if self._channels_first else pixels
+
+    def _in_8_bits(self, values: Shaped[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+        """A few numbers at a time: what they are worked out in takes eight times the room."""
         factor, offset = self._scale
         if values.dtype == np.uint8:
             return values
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise Unreadable("has numbers that are not finite")
-        return np.clip(np.rint(values.astype(np.float64) * factor + offset), 0, 255).astype(np.uint8)
+        pixels = np.empty(values.shape, np.uint8)
+        for numbers, out in zip(_runs(values), _runs(pixels), strict=True):
+            if values.dtype.kind == "f" and not np.isfinite(numbers).all():
+                raise Unreadable("has numbers that are not finite")
+            out[:] = np.clip(np.rint(numbers.astype(np.float64) * factor + offset), 0, 255)
+        return pixels
 
     def read(self, index: int) -> UInt8[np.ndarray, "h w c"]:
         """One picture's pixels (see :meth:`Source.read`)."""
@@ -169,13 +190,26 @@ class ArraySource(Source):
         return [Part(name, path, file_stamp(path)) for name, path in self._parts.items()]
 
 
+def _runs(values: Shaped[np.ndarray, "*shape"]) -> Iterator[Shaped[np.ndarray, " n"]]:
+    """All numbers of an array, in pieces, row by row where they do not lie one after the other."""
+    if values.flags.c_contiguous:
+        flat = values.reshape(-1)
+        yield from (flat[start : start + _NUMBERS] for start in range(0, flat.size, _NUMBERS))
+    elif values.size <= _NUMBERS or values.ndim == 1:
+        yield values
+    else:
+        for part in values:
+            yield from _runs(part)
+
+
 def _channels_first(shape: tuple[int, ...], location: str) -> bool:
     last = len(shape) == 3 or (len(shape) == 4 and 1 <= shape[3] <= 4)
     first = len(shape) == 4 and 1 <= shape[1] <= 4 and not last
     sides = shape[2:] if first else shape[1:3]
-    if not (last or first) or min(sides) <= 4:
+    if not (last or first) or min(sides) <= 4 or min(shape) < 0:
+        shown = list(shape) if len(shape) < 10 else f"{len(shape)} axes"
         raise InputError(
-            f"data {location}: an array of shape {list(shape)}; pictures have [n, h, w], [n, h, w, c] or [n, c, h, w] "
+            f"data {location}: an array of shape {shown}; pictures have [n, h, w], [n, h, w, c] or [n, c, h, w] "
             "with 1 to 4 channels"
         )
     return first
@@ -195,13 +229,13 @@ def label_texts(labels: Shaped[np.ndarray, "*shape"], location: str) -> list[str
     return [item.decode(errors="replace") if isinstance(item, bytes) else str(item) for item in flat.tolist()]
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
     """What went wrong, in a part of a line: damaged headers are quoted by those who cannot read them."""
     known = error.strerror if isinstance(error, OSError) else None
-    return " ".join((known or str(error)).split())[:200] or type(error).__name__
+    return printable(" ".join((known or str(error)[:1000]).split())[:200]) or type(error).__name__
 
 
-def _resolved(location: str | Path) -> Path:
+def resolved(location: str | Path) -> Path:
     return Path(location).expanduser().resolve()
 
 
@@ -211,11 +245,11 @@ def open_npy(location: str | Path) -> ArraySource:
     Raises:
         InputError: damaged, of Python objects, or not of pictures.
     """
-    path = _resolved(location)
+    path = resolved(location)
     try:
         array = np.lib.format.open_memmap(path, mode="r")  # maps or refuses; there is nothing in it that unpickles
     except Exception as error:  # a damaged header makes NumPy's parser raise nearly anything
-        raise InputError(f"data {path}: not a .npy array that can be read ({_why(error)})") from None
+        raise InputError(f"data {path}: not a .npy array that can be read ({why(error)})") from None
     return ArraySource(path, "npy", Stack(array.shape, array.dtype, lambda: array), None, {"": path})
 
 
@@ -227,78 +261,79 @@ def open_npz(location: str | Path) -> ArraySource:
     Raises:
         InputError: damaged, of Python objects, or not of pictures.
     """
-    path = _resolved(location)
+    path = resolved(location)
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".npy")]
-            headers = {name.removesuffix(".npy"): _npy_header(archive, name) for name in names}
-    except Exception as error:  # see above; and zipfile and zlib have their own
-        raise InputError(f"data {path}: not a .npz file that can be read ({_why(error)})") from None
-    key = _choose({name: len(shape) for name, (shape, _) in headers.items()}, str(path))
-    shape, dtype = headers[key]
+        archive = Archive(path)
+        places = {archive.name(place): place for place in range(len(archive))}
+        members = {
+            name.removesuffix(".npy"): _Member.of(archive, place, path)
+            for name, place in places.items()
+            if name.endswith(".npy")
+        }
+    except Exception as error:  # see above
+        raise InputError(f"data {path}: not a .npz file that can be read ({why(error)})") from None
+    key = choose({name: len(member.shape) for name, member in members.items()}, str(path))
 
-    def member(name: str) -> Shaped[np.ndarray, "*shape"]:
+    def load(name: str) -> Shaped[np.ndarray, "*shape"]:
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                array: Shaped[np.ndarray, "*shape"] = archive[name]
-                return array
+            return members[name].load()
         except Exception as error:
-            raise InputError(f"data {path}: {name!r} cannot be read ({_why(error)})") from None
+            raise InputError(f"data {path}: {name!r} cannot be read ({why(error)})") from None
 
-    name = next((name for name in LABEL_KEYS if name in headers and name != key), None)
-    labels = None if name is None else label_texts(member(name), str(path))
-    return ArraySource(path, "npz", Stack(shape, dtype, lambda: member(key)), labels, {"": path})
-
-
-def _npy_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    with archive.open(name) as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-    return shape, dtype
+    name = next((name for name in LABEL_KEYS if name in members and name != key), None)
+    labels = None if name is None else label_texts(load(name), str(path))
+    return ArraySource(
+        path, "npz", Stack(members[key].shape, members[key].dtype, lambda: load(key)), labels, {"": path}
+    )
 
 
-def _choose(axes: dict[str, int], location: str) -> str:
+@dataclass(frozen=True)
+class _Member:
+    """An array in a .npz file: what its header says, and where its numbers are."""
+
+    archive: Archive
+    place: int
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    by_column: bool
+    start: int
+
+    @classmethod
+    def of(cls, archive: Archive, place: int, path: Path) -> _Member:
+        with archive.open(place) as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, by_column, dtype = read(file)
+            return cls(archive, place, path, shape, dtype, by_column, file.tell())
+
+    def load(self) -> Shaped[np.ndarray, "*shape"]:
+        """The array: mapped where it lies in the file as it is, else unpacked. Nothing is unpickled."""
+        if self.dtype.hasobject:
+            raise BadArchive("it holds Python objects, which are never read")
+        if self.archive.is_encrypted(self.place):
+            raise BadArchive("encrypted")
+        size = int(self.archive.sizes[self.place])
+        count: int = math.prod(list(self.shape))
+        if min(self.shape, default=0) < 0 or count * self.dtype.itemsize != size - self.start:
+            raise BadArchive(
+                f"its header announces {list(self.shape)[:9]} of {self.dtype}, and {size:,} bytes are there"
+            )
+        order: Literal["C", "F"] = "F" if self.by_column else "C"
+        begin = self.archive.stored_at(self.place)
+        if begin is not None and count:
+            return np.memmap(self.path, self.dtype, "r", begin + self.start, self.shape, order)
+        if size > UNPACKED_BYTES:
+            raise BadArchive(f"{size:,} bytes would have to be unpacked into memory; save it as .npy, which is mapped")
+        numbers = np.frombuffer(self.archive.read_into(self.place), self.dtype, offset=self.start)
+        return numbers.reshape(self.shape, order=order)
+
+
+def choose(axes: dict[str, int], location: str) -> str:
     """The array that holds the pictures: a customary name first, else the only one with three or four axes."""
     fitting = [name for name, count in axes.items() if count in (3, 4)]
     named = [name for name in IMAGE_KEYS if name in fitting]
     if not named and len(fitting) != 1:
-        found = ", ".join(axes) or "nothing"
+        found = printable(", ".join(list(axes)[:20]), 300) or "nothing"
         raise InputError(f"data {location}: which array holds the pictures? Name it 'images' (found: {found})")
     return named[0] if named else fitting[0]
-
-
-def open_hdf5(location: str | Path) -> ArraySource:
-    """An HDF5 file: ``images`` (or the only data set with three or four axes, in any group) and ``labels``.
-
-    Raises:
-        InputError: h5py is missing, the file is damaged or holds no pictures.
-    """
-    path = _resolved(location)
-    try:
-        import h5py
-    except ImportError:
-        raise InputError(f"data {path}: HDF5 needs h5py; pip install 'limner[hdf5]'") from None
-    found: dict[str, Any] = {}
-
-    def visit(name: str | bytes, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[os.fsdecode(name)] = item
-
-    try:
-        file = h5py.File(path, "r")
-        file.visititems(visit)
-        axes = {name: item.ndim for name, item in found.items()}
-    except Exception as error:
-        raise InputError(f"data {path}: not an HDF5 file that can be read ({_why(error)})") from None
-    key = _choose(axes, str(path))
-    group = key.rpartition("/")[0]
-    beside = [f"{group}/{name}".lstrip("/") for name in LABEL_KEYS]
-    label = next((name for name in (*beside, *LABEL_KEYS) if name in found and name != key), None)
-    try:
-        stack = Stack(found[key].shape, found[key].dtype, lambda: found[key])
-        values = None if label is None else np.asarray(found[label][()])
-    except Exception as error:
-        raise InputError(f"data {path}: {label or key!r} cannot be read ({_why(error)})") from None
-    labels = None if values is None else label_texts(values, str(path))
-    return ArraySource(path, "hdf5", stack, labels, {"": path})

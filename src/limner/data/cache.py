@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,24 +13,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from limner.data import copies, grouping
 from limner.data import decode as decoding
-from limner.data.decode import PLAIN, Decoded, Target, convert_channels, decode, fitted
+from limner.data.build import Progress, build
+from limner.data.columns import Names
+from limner.data.decode import Target
 from limner.data.measure import ImageSettings, Sample, needs_sample, resolve, take_sample
-from limner.data.parallel import default_workers, ordered
-from limner.data.sampler import SMALL, split_groups
-from limner.data.sources import Digests, Skipped, Source, Unreadable, natural, open_source
-from limner.data.store import CacheEntry, MemorySink, Record, Sink, Store, StoreError, bound, clear, entries
-from limner.errors import InputError
+from limner.data.parallel import default_workers
+from limner.data.sampler import split_groups
+from limner.data.sinks import MemorySink, Record, StoreError
+from limner.data.sources import Digests, Source, open_source
+from limner.data.store import CacheEntry, Store, bound, clear, entries
 
 __all__ = ["CacheEntry", "Collection", "Ragged", "bound", "clear", "entries", "prepare"]
-
-LISTED = 1000
-"""How many skipped pictures are named in the summary; all are counted."""
-_COMMON = 8
-_BLOCK = 256
-
-Progress = Callable[[int, int], None]
 
 
 class Ragged:
@@ -44,9 +37,9 @@ class Ragged:
     """
 
     def __init__(self, pixels: UInt8[np.ndarray, " bytes"], sizes: Int[np.ndarray, "n 2"], channels: int) -> None:
-        self._pixels = pixels.view(np.ndarray)
+        self.pixels = pixels.view(np.ndarray)
         self.sizes, self.channels = sizes, channels
-        self._starts = np.concatenate([[0], np.cumsum(sizes[:, 0] * sizes[:, 1] * channels)])
+        self.starts = np.concatenate([[0], np.cumsum(sizes[:, 0] * sizes[:, 1] * channels)])
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -56,12 +49,12 @@ class Ragged:
             raise IndexError(index)
         index %= len(self)
         height, width = self.sizes[index]
-        return self._pixels[self._starts[index] : self._starts[index + 1]].reshape(height, width, self.channels)
+        return self.pixels[self.starts[index] : self.starts[index + 1]].reshape(height, width, self.channels)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all pixels."""
-        return int(self._starts[-1])
+        return int(self.starts[-1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +63,7 @@ class Collection:
 
     Attributes:
         images: ``[n, height, width, channels]`` uint8, mapped from the cache; with ``fit = "crops"`` a :class:`Ragged`.
-        names: one a picture.
+        names: one a picture; read from the cache when they are asked for.
         labels: class numbers ``[n]``, or ``None``.
         classes: names of the classes; empty without labels.
         width, height, channels, fit: what the pictures became (with ``crops``: what is cut from them).
@@ -81,7 +74,7 @@ class Collection:
     """
 
     images: UInt8[np.ndarray, "n h w c"] | Ragged
-    names: list[str]
+    names: Sequence[str]
     labels: Int[np.ndarray, " n"] | None
     classes: tuple[str, ...]
     width: int
@@ -103,7 +96,7 @@ def prepare(
     cache_dir: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-    pixel_limit: int = decoding.PIXEL_LIMIT,
+    pixel_limit: int | None = None,
 ) -> Collection:
     """Pictures that can be trained on, from the cache when it has them.
 
@@ -114,13 +107,15 @@ def prepare(
         cache_dir: instead of ``$LIMNER_CACHE`` or the platform's.
         workers: threads or processes that decode; as many as there are processors by default.
         progress: called with pictures done and pictures in all, while decoding.
-        pixel_limit: a picture with more pixels is skipped.
+        pixel_limit: a picture with more pixels is skipped; ``image.pixel_limit`` by default.
 
     Raises:
         InputError: nothing there, fewer than two pictures that can be read, or a size outside 8 to 1024.
     """
     began = time.perf_counter()
     workers = workers or default_workers()
+    if pixel_limit is None:
+        pixel_limit = int(getattr(image, "pixel_limit", decoding.PIXEL_LIMIT))
     source = open_source(location)
     store = Store(cache_dir)
     known = store.known(source.location)
@@ -128,7 +123,7 @@ def prepare(
     content_hash, digests = source.content_hash(remembered)
     sample = _sample(known, content_hash)
     if sample is None and needs_sample(image):
-        with decoding.quiet():
+        with decoding.quiet(pixel_limit):
             sample = take_sample(source, workers, pixel_limit)
     target = resolve(image, sample, pixel_limit)
     if (sized := source.sized(target.width, target.height)) is not source:
@@ -143,7 +138,7 @@ def prepare(
     hit = record is not None
     warnings = list(source.notes)
     if record is None:
-        with decoding.quiet():
+        with decoding.quiet(pixel_limit):
             record = _built(source, drawn_hash, target, store, key, workers, progress, warnings)
     return _collection(record, source, target, image.held_out, seed, hit, warnings, began)
 
@@ -189,126 +184,16 @@ def _built(
     warnings: list[str],
 ) -> Record:
     """Decode everything into the cache; into memory when the cache cannot be written."""
+    before = len(warnings)
     try:
         with store.sink(key) as sink:
-            return _build(source, content_hash, target, sink, workers, progress)
+            return build(source, content_hash, target, sink, workers, progress, warnings)
     except StoreError as error:
-        warnings.append(f"the cache {store.root} cannot be written ({error}); the pictures are kept in memory")
-        with MemorySink() as sink:
-            return _build(source, content_hash, target, sink, workers, progress)
-
-
-def _build(
-    source: Source, content_hash: str, target: Target, sink: Sink, workers: int, progress: Progress | None
-) -> Record:
-    names: list[str] = []
-    labels: list[str | None] = []
-    shapes: list[tuple[int, int]] = []
-    sizes: Counter[tuple[int, int]] = Counter()
-    modes: Counter[str] = Counter()
-    thumbs: list[UInt8[np.ndarray, "n 32 32 c"]] = []
-    skipped = list(source.skipped)
-    total = len(source.entries)
-    place = 0
-    pictures = _pictures(source, target, workers)
-    try:
-        for pixels, size, mode in pictures:
-            if isinstance(pixels, Skipped):
-                skipped.append(pixels)
-                place += 1
-            else:
-                sink.append(pixels)
-                thumbs.append(copies.thumbnails(pixels))
-                for entry in source.entries[place : place + len(pixels)]:
-                    names.append(entry.name)
-                    labels.append(entry.label)
-                shapes.extend([pixels.shape[1:3]] * len(pixels) if target.fit == "crops" else ())
-                sizes[size] += len(pixels)
-                modes[mode] += len(pixels)
-                place += len(pixels)
-            if progress is not None:
-                progress(place, total)
-    finally:
-        pictures.close()
-    if len(names) < 2:
-        why = f"; {skipped[0].name}: {skipped[0].reason}" if skipped else ""
-        raise InputError(
-            f"data {source.location}: {len(names)} of {total} pictures can be read{why}; at least two are needed"
-        )
-    classes, numbers = _classes(source, labels)
-    found, near = None, 0
-    if len(names) >= SMALL:
-        alike = copies.groups_of(np.concatenate(thumbs))
-        near = len(names) - len(np.unique(alike))
-        found = grouping.with_copies(grouping.groups(names, labels) if source.grouped else None, alike)
-    return sink.finish(
-        {
-            "location": source.location,
-            "content_hash": content_hash,
-            "image": asdict(target),
-            "count": len(names),
-            "names": names,
-            "classes": classes,
-            "labels": numbers,
-            "shapes": shapes,
-            "groups": None if found is None else found[0].tolist(),
-            "grouped": "single pictures" if found is None else found[1],
-            "near_copies": near,
-            "sizes": _sizes(sizes),
-            "modes": dict(modes.most_common()),
-            "skipped": [asdict(item) for item in skipped[:LISTED]],
-            "skipped_count": len(skipped),
-        }
-    )
-
-
-def _pictures(
-    source: Source, target: Target, workers: int
-) -> Generator[tuple[UInt8[np.ndarray, "n h w c"] | Skipped, tuple[int, int], str]]:
-    """All pictures in order, one or many at a time: pixels, their size before, their mode before."""
-
-    def one(index: int) -> Decoded | Skipped:
-        try:
-            with decoding.reasons():
-                return decode(source.read(index), target)
-        except Unreadable as error:
-            return Skipped(source.entries[index].name, str(error))
-
-    total = len(source.entries)
-    step = _BLOCK if source.in_blocks else total
-    for start in range(0, total, step):
-        stop = min(start + step, total)
-        block = source.block(start, stop)
-        if block is not None:
-            size = block.shape[2], block.shape[1]
-            if fitted(size, target) == ((0.0, 0.0, *size), size):  # nothing to resample: all of them at once
-                yield convert_channels(block, target.channels, target.background), size, PLAIN[block.shape[3]]
-                continue
-        for item in source.stream(target, workers) or ordered(one, range(start, stop), workers):
-            if isinstance(item, Skipped):
-                yield item, (0, 0), ""
-            else:
-                yield item.pixels[None], item.size, item.mode
-
-
-def _classes(source: Source, labels: list[str | None]) -> tuple[list[str], list[int] | None]:
-    """Names of the classes and each picture's number; none unless every picture has one and there are at least two."""
-    found = {label for label in labels if label is not None}
-    if len(found) < 2 or None in labels:
-        return [], None
-    classes = list(source.classes) if source.classes is not None else sorted(found, key=natural)
-    numbers = {name: number for number, name in enumerate(classes)}
-    return classes, [numbers[label] for label in labels if label is not None]
-
-
-def _sizes(sizes: Counter[tuple[int, int]]) -> dict[str, Any]:
-    by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
-    return {
-        "different": len(sizes),
-        "smallest": list(by_area[0]),
-        "largest": list(by_area[-1]),
-        "common": [[width, height, count] for (width, height), count in sizes.most_common(_COMMON)],
-    }
+        del warnings[before:]
+        why = f"the cache {store.root} cannot be written ({error})"
+        warnings.append(f"{why}; the pictures are kept in memory")
+        with MemorySink(why) as memory:
+            return build(source, content_hash, target, memory, workers, progress, warnings)
 
 
 def _collection(
@@ -321,16 +206,17 @@ def _collection(
     warnings: list[str],
     began: float,
 ) -> Collection:
-    meta = record.meta
-    names: list[str] = meta["names"]
+    meta, columns = record.meta, record.columns
+    names = Names(columns["letters"], columns["ends"])
     if target.fit == "crops":
-        shapes = np.array(meta["shapes"], dtype=np.int64)
+        shapes = columns["shapes"].astype(np.int64)
         images: UInt8[np.ndarray, "n h w c"] | Ragged = Ragged(record.pixels, shapes, target.channels)
     else:
         images = record.pixels.reshape(len(names), target.height, target.width, target.channels)
-    labels = None if meta["labels"] is None else np.array(meta["labels"], dtype=np.int64)
-    numbers = None if meta["groups"] is None else np.array(meta["groups"], dtype=np.int64)
-    train, held_out, how = split_groups(len(names), numbers, meta["grouped"], fraction, seed, names)
+    labels = columns["labels"].astype(np.int64) if "labels" in columns else None
+    train, held_out, how = split_groups(
+        len(names), columns.get("groups"), meta["grouped"], fraction, seed, columns.get("ranks")
+    )
     counts = [] if labels is None else np.bincount(labels, minlength=len(meta["classes"])).tolist()
     summary = {
         "location": source.location,

@@ -3,53 +3,29 @@
 How it is done, in three steps, none of which holds a matrix of all pairs:
 
 1. *thumbnails*: each picture, colours multiplied by alpha, as 32x32 means.
-2. *candidates*: a descriptor of the thumbnail (16x16, mean taken off, length one) that has another one within reach. Reach
-   is a third of the distance at which a picture has 50 neighbours. Where all pictures are alike (trousers, faces),
-   two have to be much more alike than that; where no two are, a looser likeness tells. This is Lowe's ratio test ("Distinctive
-   image features from scale-invariant keypoints", 2004) against the fiftieth neighbour. Pairs whose pixels hardly differ are
-   candidates anywhere.
+2. *candidates* (:mod:`limner.data.search`): what looks so alike that it may be a copy.
 3. *verification* (:func:`compare`): both thumbnails, shifted by at most one pixel and brought to one brightness and contrast,
    have to agree in each of their 8x8 windows. Another letter in the same frame, another time on the same clock is no copy.
-
-Descriptors are whole numbers of such a size that their products are exact in float32. So what is found does not depend on
-threads or on the order of additions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 
-SIDE = 32
-"""Pixels of a thumbnail's side."""
-LIMIT = 200_000
-"""Up to so many different pictures are compared with one another; of more, only equal thumbnails are found."""
-NEIGHBOURS = 50
-REACH = 1 / 3
-"""A near-copy is at most at this share of the distance to the fiftieth neighbour."""
+from limner.data.search import FLAT, SAVED_AGAIN, SIDE, Looks, candidates, equal_rows, reach
+
 AGREEMENT = 0.85
 """The least that :attr:`Comparison.agreement` may be."""
 SHADE = 0.075
 """The most that a window's mean colour may differ, of 0 to 1."""
-SAVED_AGAIN = 0.03
-"""A worst window that differs by no more than this (root mean square, 0 to 1) is what saving again does."""
-FLAT = 0.01
-"""Thumbnails with a standard deviation under this (of 0 to 1) show nothing that could be compared."""
-
-_LENGTH = 4000.0
-"""Of a descriptor. Its square is below 2**24, up to which float32 holds every whole number."""
-_FARTHEST = 0.45
-_SAMPLE = 4096
-_BLOCK = 256
-_STRIP = 2048
-_REACHES = (0.05, 0.08, 0.11, 0.14, 0.18, 0.22, 0.27, 0.33)
 _PAIRS = 2048
 _LOOKED = 512
-_AXES = 24
 _SHIFTS = [(down, across) for down in (0, -1, 1) for across in (0, -1, 1)]
 _CONTENT = 0.05**2
 _NOISE = 0.1**2
@@ -82,30 +58,6 @@ def thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n 32 
         rows = rows.reshape(len(part), SIDE, width, channels).transpose(0, 1, 3, 2) @ across.T
         result[start : start + step] = ((rows.transpose(0, 1, 3, 2) + 32767.0) * 2.0**-16).astype(np.uint8)
     return result
-
-
-def descriptors(
-    thumbs: UInt8[np.ndarray, "n 32 32 c"],
-) -> tuple[Float32[np.ndarray, "n d"], Float32[np.ndarray, " n"]]:
-    """What candidates are found by: whole numbers of length about 4000, and each thumbnail's contrast.
-
-    Returns:
-        descriptors, ``d = 256 c``, all zero for thumbnails that are flat; standard deviations, of 0 to 1.
-    """
-    count, channels = len(thumbs), thumbs.shape[-1]
-    half = SIDE // 2
-    result = np.zeros((count, half * half * channels), np.float32)
-    contrast = np.zeros(count, np.float32)
-    for start in range(0, count, _BLOCK):
-        part = thumbs[start : start + _BLOCK].astype(np.float32)
-        means = part.reshape(-1, half, 2, half, 2, channels).sum((2, 4)).reshape(len(part), -1) / np.float32(4 * 255)
-        means -= means.mean(axis=1, keepdims=True)
-        deviation = np.sqrt((means * means).mean(axis=1))
-        clear = deviation > FLAT
-        length = np.where(clear, deviation, 1.0) * np.float32(np.sqrt(means.shape[1]))
-        result[start : start + _BLOCK] = np.rint(means * (_LENGTH * clear / length)[:, None])
-        contrast[start : start + _BLOCK] = deviation
-    return result, contrast
 
 
 @dataclass(frozen=True)
@@ -204,155 +156,49 @@ class Forest:
         return np.unique(roots, return_inverse=True)[1].astype(np.int64).reshape(-1)
 
 
-def reach(found: Float32[np.ndarray, "n d"], contrast: Float32[np.ndarray, " n"]) -> Float[np.ndarray, "2 n"]:
-    """How far a near-copy of each picture may be: compared with its neighbours, and by its pixels alone."""
-    count = len(found)
-    step = max(1, count // _SAMPLE)
-    sample = found[::step]
-    place = min(max(2, round(min(NEIGHBOURS, max(1, count // 4)) / step)), len(sample) - 1)
-    relative = np.zeros(count)
-    for start in range(0, count, _BLOCK):
-        if place > 0:
-            products = found[start : start + _BLOCK] @ sample.T
-            nearest = np.partition(products, len(sample) - 1 - place, axis=1)[:, len(sample) - 1 - place]
-            distance = np.sqrt(np.maximum(2.0 - 2.0 * nearest.astype(np.float64) / _LENGTH**2, 0.0))
-            relative[start : start + _BLOCK] = np.minimum(REACH * distance, _FARTHEST)
-    absolute = np.minimum(SAVED_AGAIN / np.maximum(contrast, FLAT), _FARTHEST)
-    return np.stack([relative, absolute])
-
-
-def candidates(
-    queries: Float32[np.ndarray, "m d"],
-    found: Float32[np.ndarray, "n d"],
-    query_reach: Float[np.ndarray, " m"],
-    found_reach: Float[np.ndarray, " n"],
-    *,
-    own: bool = False,
-) -> Iterator[tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"], Float[np.ndarray, " p"]]]:
-    """All pairs of descriptors that are within the reach of both, in portions.
-
-    A projection on the leading principal axes never lengthens a distance. So what is too far apart there, or on the first axis
-    alone, is so in all of it.
+def groups_of(
+    thumbs: UInt8[np.ndarray, "n 32 32 c"], progress: Callable[[int, int], None] | None = None
+) -> Int[np.ndarray, " n"]:
+    """The group of each thumbnail; those of near-copies share one. Groups are numbered by their first member.
 
     Args:
-        queries: one side of the pairs.
-        found: the other side.
-        query_reach: how far apart a pair may be, in units of a descriptor's length, by its query.
-        found_reach: the same by its other side.
-        own: whether ``queries`` is ``found``: each pair is then given once, the smaller number first.
-
-    Yields:
-        numbers of queries, numbers of found ones, distances.
+        thumbs: perhaps mapped from a file: no more than a part of them is looked at, at a time.
+        progress: called with how many have been compared, and how many there are to compare.
     """
-    queries8, found8 = _pooled(queries), _pooled(found)
-    sample = found8[:: max(1, len(found) // _SAMPLE)].astype(np.float64)
-    sample -= sample.mean(axis=0)
-    axes = np.linalg.eigh(sample.T @ sample)[1][:, ::-1][:, :_AXES].astype(np.float32) / np.float32(_LENGTH)
-    here, there = queries8 @ axes, found8 @ axes
-    strips = _strips(there)
-    # Queries of like reach stand together, so that the few with a long one do not make the others look far.
-    kinds = np.digitize(query_reach, _REACHES)
-    for kind in np.unique(kinds):
-        mine = np.flatnonzero(kinds == kind)
-        for strip in _strips(here[mine]):
-            for start in range(0, len(strip), _BLOCK):
-                block = mine[strip[start : start + _BLOCK]]
-                rows, columns = _near(here[block], query_reach[block] * 1.001 + 1e-3, there, strips)
-                one = block[rows]
-                if own:  # each pair is found by the one with the shorter reach, of equals by the first
-                    keep = (query_reach[one] < found_reach[columns]) | (
-                        (query_reach[one] == found_reach[columns]) & (one < columns)
-                    )
-                else:
-                    keep = np.ones(len(one), bool)
-                yield from _exact(queries, found, one[keep], columns[keep], query_reach, found_reach, own)
-
-
-def _pooled(found: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n k"]:
-    """8x8 means of the 16x16 ones, times two: a projection, with a quarter of the numbers."""
-    sums = found.reshape(len(found), SIDE // 4, 2, SIDE // 4, 2, -1).sum((2, 4))
-    pooled: Float32[np.ndarray, "n k"] = sums.reshape(len(found), -1) / np.float32(2)
-    return pooled
-
-
-def _strips(points: Float32[np.ndarray, "n k"]) -> list[Int[np.ndarray, " m"]]:
-    """Numbers of points in strips of the first axis, sorted by the second one in each."""
-    order = np.argsort(points[:, 0], kind="stable")
-    pieces = [order[start : start + _STRIP] for start in range(0, len(order), _STRIP)]
-    return [piece[np.argsort(points[piece, 1], kind="stable")] for piece in pieces]
-
-
-def _near(
-    block: Float32[np.ndarray, "b k"],
-    slack: Float[np.ndarray, " b"],
-    there: Float32[np.ndarray, "n k"],
-    strips: list[Int[np.ndarray, " m"]],
-) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]:
-    """Pairs that are within ``slack`` of one another in the projection: places in the block, numbers of the others."""
-    rows, columns = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    low, high = (block[:, :2] - slack[:, None]).min(axis=0), (block[:, :2] + slack[:, None]).max(axis=0)
-    limit = (slack**2 - np.square(block).sum(axis=1)).astype(np.float32)[:, None]
-    for strip in strips:
-        across = there[strip, 0]
-        if across.max() < low[0] or across.min() > high[0]:
-            continue
-        begin, end = np.searchsorted(there[strip, 1], [low[1], high[1]])
-        other = strip[begin:end]
-        other = other[(there[other, 0] >= low[0]) & (there[other, 0] <= high[0])]
-        points = there[other]
-        near = block @ (-2 * points.T)
-        near += np.square(points).sum(axis=1)
-        # Faster than nonzero on two axes.
-        row, column = np.divmod(np.flatnonzero(near <= limit), max(len(other), 1))
-        rows.append(row)
-        columns.append(other[column])
-    return np.concatenate(rows), np.concatenate(columns)
-
-
-def _exact(
-    queries: Float32[np.ndarray, "m d"],
-    found: Float32[np.ndarray, "n d"],
-    one: Int[np.ndarray, " p"],
-    other: Int[np.ndarray, " p"],
-    query_reach: Float[np.ndarray, " m"],
-    found_reach: Float[np.ndarray, " n"],
-    own: bool,
-) -> Iterator[tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"], Float[np.ndarray, " p"]]]:
-    for part in range(0, len(one), 4 * _PAIRS):
-        left, right = one[part : part + 4 * _PAIRS], other[part : part + 4 * _PAIRS]
-        distance = np.sqrt(np.square(queries[left] - found[right]).sum(axis=1)).astype(np.float64) / _LENGTH
-        close = distance <= np.minimum(query_reach[left], found_reach[right])
-        if close.any():
-            left, right, distance = left[close], right[close], distance[close]
-            if own:
-                left, right = np.minimum(left, right), np.maximum(left, right)
-            yield left, right, distance
-
-
-def groups_of(thumbs: UInt8[np.ndarray, "n 32 32 c"]) -> Int[np.ndarray, " n"]:
-    """The group of each thumbnail; those of near-copies share one. Groups are numbered by their first member."""
     if not len(thumbs):
         return np.zeros(0, np.int64)
-    flat = np.ascontiguousarray(thumbs).reshape(len(thumbs), -1)
-    keys = flat.view([("", np.void, flat.shape[1])]).reshape(-1)
-    seen: dict[bytes, int] = {}
-    which = np.array([seen.setdefault(key.tobytes(), len(seen)) for key in keys], dtype=np.int64)
-    first = np.unique(which, return_index=True)[1]
-    forest = Forest(len(seen))
-    if 2 <= len(seen) <= LIMIT:
-        _join_near(thumbs[first], forest)
-    return forest.numbers()[which]
+    first, which = _equal(thumbs)
+    forest = Forest(len(first))
+    if len(first) >= 2:
+        _join_near(Looks(thumbs, first), forest, progress)
+    numbers: np.ndarray = forest.numbers()[which]
+    return numbers
 
 
-def _join_near(thumbs: UInt8[np.ndarray, "n 32 32 c"], forest: Forest) -> None:
-    found, contrast = descriptors(thumbs)
-    clear = np.flatnonzero(contrast > FLAT)
+def _equal(thumbs: UInt8[np.ndarray, "n 32 32 c"]) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " n"]]:
+    """The first of each kind of equal thumbnails, and each thumbnail's kind, numbered by their first ones."""
+    digests = bytearray()
+    for thumb in thumbs:
+        digests += blake2b(np.ascontiguousarray(thumb).data, digest_size=16).digest()
+    return equal_rows(np.frombuffer(digests, np.uint8).reshape(-1, 16))
+
+
+def _join_near(looks: Looks, forest: Forest, progress: Callable[[int, int], None] | None) -> None:
+    clear = np.flatnonzero(looks.contrast > FLAT)
     if len(clear) < 2:
         return
-    found, contrast, thumbs = found[clear], contrast[clear], thumbs[clear]
-    relative, absolute = reach(found, contrast)
+    looks = looks.some(clear)
+    relative, absolute = reach(looks)
     either = np.maximum(relative, absolute)
-    for one, other, distance in candidates(found, found, either, either, own=True):
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, len(clear))
+
+    for one, other, distance in candidates(looks, looks, either, either, advance):
         usual = distance <= np.minimum(relative[one], relative[other])
         tiny = distance <= np.minimum(absolute[one], absolute[other])
         for start in range(0, len(one), _LOOKED):
@@ -361,7 +207,7 @@ def _join_near(thumbs: UInt8[np.ndarray, "n 32 32 c"], forest: Forest) -> None:
             # Those that are together already need no second look: a film's frames would give millions of pairs.
             apart = np.array([forest.root(left) != forest.root(right) for left, right in ends], bool)
             keep = start + np.flatnonzero((usual | tiny)[part] & apart)
-            result = compare(thumbs[one[keep]], thumbs[other[keep]])
+            result = compare(looks.images(one[keep]), looks.images(other[keep]))
             for place in keep[result.saved_again | (result.same_subject & usual[keep])]:
                 forest.join(int(clear[one[place]]), int(clear[other[place]]))
 

@@ -7,21 +7,24 @@ alpha), change the number of channels, pad.
 
 from __future__ import annotations
 
-import io
 import math
 import struct
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from limner.data.opening import DRAFTED as DRAFTED
+from limner.data.opening import PIXEL_LIMIT as PIXEL_LIMIT
+from limner.data.opening import in_room as in_room
+from limner.data.opening import inside
+from limner.data.opening import open_image as open_image
+from limner.data.opening import quiet as quiet
+from limner.data.opening import reasons as reasons
 from limner.data.sources import Unreadable
-from limner.errors import InputError
 
 Fit: TypeAlias = Literal["crop", "pad", "stretch", "crops"]
 Background: TypeAlias = Literal["white", "black"]
@@ -29,17 +32,23 @@ Background: TypeAlias = Literal["white", "black"]
 VERSION = 1
 """Goes up when the same file would become other pixels, so that caches of older versions are not used."""
 
-PIXEL_LIMIT = 100_000_000
-"""Pixels of one picture by default; what unpacks to more is skipped. Pillow's own limit, 179 million, stands too."""
-
 CROPS_REACH = 16
 """With ``fit = "crops"`` a piece shows at least this fraction of the shorter side (see :func:`fitted`)."""
 
 _ORIENTATION = 0x0112
 _SWAPPED = (5, 6, 7, 8)
-DRAFTED = ("JPEG", "MPO")
-"""Formats that Pillow decodes at a fraction of their size."""
 ALPHA_MODES = ("LA", "La", "RGBA", "RGBa", "PA")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_BAND = 1 << 22
+"""Pixels that are brought from one form into another at a time."""
 PLAIN = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 """Number of channels -> Pillow's mode."""
 
@@ -86,63 +95,56 @@ def decode(data: bytes | UInt8[np.ndarray, "h w c"], target: Target) -> Decoded:
     """
     with reasons():
         image = open_image(data, target.pixel_limit)
-        mode = image.mode
-        if image.format in DRAFTED:  # the only ones whose size has to be known before they are read
-            size = oriented_size(image)
-            box, out = fitted(size, target)
-            scale = max(out[0] / (box[2] - box[0]), out[1] / (box[3] - box[1]))
-            image = load(image, scale, grey=target.channels == 1)
-            shrunk = image.width / size[0], image.height / size[1]
-            box = box[0] * shrunk[0], box[1] * shrunk[1], box[2] * shrunk[0], box[3] * shrunk[1]
-        else:
-            image = load(image)
-            size = image.size
-            box, out = fitted(size, target)
-        if out[0] * out[1] > target.pixel_limit:
-            raise Unreadable(f"would become {out[0]}x{out[1]} to cover {target.width}x{target.height}")
-        if out != image.size or box != (0, 0, *image.size):
-            # Integer reduction down to three times the size first: hardly to be told from doing without, and much
-            # faster.
-            image = image.resize(out, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
-        pixels = np.asarray(image)
-        pixels = convert_channels(pixels[..., None] if pixels.ndim == 2 else pixels, target.channels, target.background)
-        if target.fit == "pad":
-            pixels = _pad(pixels, target)
+        with in_room(image):
+            return _decoded(image, target)
+
+
+def _decoded(image: Image.Image, target: Target) -> Decoded:
+    """The rest of :func:`decode`."""
+    mode = image.mode
+    if image.format in DRAFTED:  # the only ones whose size has to be known before they are read
+        size = oriented_size(image)
+        box, out = fitted(size, target)
+        scale = max(out[0] / (box[2] - box[0]), out[1] / (box[3] - box[1]))
+        image = load(image, scale, grey=target.channels == 1)
+        shrunk = image.width / size[0], image.height / size[1]
+        box = box[0] * shrunk[0], box[1] * shrunk[1], box[2] * shrunk[0], box[3] * shrunk[1]
+    else:
+        image = load(image)
+        size = image.size
+        box, out = fitted(size, target)
+    if out[0] * out[1] > target.pixel_limit:
+        raise Unreadable(f"would become {out[0]}x{out[1]} to cover {target.width}x{target.height}")
+    if out != image.size or box != (0, 0, *image.size):
+        # Integer reduction down to three times the size first: hardly to be told from doing without, and much
+        # faster.
+        image = image.resize(out, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+    pixels = _pixels(image, target)
+    if target.fit == "pad":
+        pixels = _pad(pixels, target)
     return Decoded(pixels, size, mode)
 
 
-@contextmanager
-def reasons() -> Iterator[None]:
-    """Whatever goes wrong inside with one picture becomes :class:`Unreadable` with a reason in words.
-
-    An :class:`InputError` passes: it is about the whole collection, so the next picture would fare no better.
-    """
-    try:
-        yield
-    except (Unreadable, InputError):
-        raise
-    except UnidentifiedImageError:
-        raise Unreadable("not an image in a format that Pillow reads") from None
-    except Image.DecompressionBombError:
-        raise Unreadable("more pixels than Pillow allows") from None
-    except (MemoryError, RecursionError) as error:
-        raise Unreadable(type(error).__name__) from None
-    except Exception as error:  # a damaged file makes a decoder raise nearly anything
-        known = error.strerror if isinstance(error, OSError) else None  # without the path, which is named anyway
-        text = " ".join((known or str(error)).split()) or type(error).__name__
-        raise Unreadable(text[:200]) from None
+def _pixels(image: Image.Image, target: Target) -> UInt8[np.ndarray, "h w channels"]:
+    """An image's pixels with the wanted channels; band by band, so that a large one is never held three times over."""
+    if image.width * image.height <= _BAND:
+        whole = np.asarray(image)
+        return convert_channels(whole[..., None] if whole.ndim == 2 else whole, target.channels, target.background)
+    pixels = np.empty((image.height, image.width, target.channels), np.uint8)
+    for top, band in bands(image):
+        band = band[..., None] if band.ndim == 2 else band
+        pixels[top : top + len(band)] = convert_channels(band, target.channels, target.background)
+    return pixels
 
 
-def open_image(data: bytes | IO[bytes] | UInt8[np.ndarray, "h w c"], pixel_limit: int) -> Image.Image:
-    """A picture of which only the header is read yet. Used under :func:`reasons` it raises like :func:`decode`."""
-    if isinstance(data, np.ndarray):
-        return Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data)
-    if isinstance(data, bytes) and not data:
-        raise Unreadable("empty file")
-    image = Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
-    if image.width * image.height > pixel_limit:
-        raise Unreadable(f"{image.width}x{image.height} is over the limit of {pixel_limit:,} pixels")
-    return image
+def bands(image: Image.Image) -> Iterator[tuple[int, UInt8[np.ndarray, "h w *c"]]]:
+    """An image in bands of rows: where each begins, and its pixels. All of a large one would take twice its room."""
+    rows = max(1, _BAND // image.width)
+    if rows >= image.height:
+        yield 0, np.asarray(image)
+        return
+    for top in range(0, image.height, rows):
+        yield top, np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
 
 
 def oriented_size(image: Image.Image) -> tuple[int, int]:
@@ -167,7 +169,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def load(image: Image.Image, scale: float = 1.0, *, grey: bool = False) -> Image.Image:
-    """Read the pixels of an opened picture: oriented, mode ``L``, ``LA``, ``RGB`` or ``RGBA``.
+    """Read the pixels of an opened picture: oriented, mode ``L``, ``LA``, ``RGB`` or ``RGBA``. It is used up by that.
 
     Args:
         image: as :func:`open_image` gives it.
@@ -177,13 +179,19 @@ def load(image: Image.Image, scale: float = 1.0, *, grey: bool = False) -> Image
     """
     if image.format in DRAFTED:
         image.draft("L" if grey else None, (math.ceil(2 * scale * image.width), math.ceil(2 * scale * image.height)))
-    image.load()
-    if _orientation(image) != 1:  # asked again: Pillow turns TIFF by itself, and PNG may have its EXIF at the end
-        image = ImageOps.exif_transpose(image)
-    return _plain(image)
+    kind = image.format
+    with inside(kind):
+        image.load()
+    turn = _TURNS.get(_orientation(image))  # asked again: Pillow turns TIFF by itself, PNG may have its EXIF at the end
+    for change in (lambda given: given if turn is None else given.transpose(turn), lambda given: _plain(given, kind)):
+        changed = change(image)
+        if changed is not image:
+            image.close()  # a large one is not to be held three times over
+        image = changed
+    return image
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _plain(image: Image.Image, kind: str | None) -> Image.Image:
     """Any of Pillow's modes as ``L``, ``LA``, ``RGB`` or ``RGBA``, with 8 bits.
 
     16-bit grey is divided by 257 (65535 becomes 255). Mode ``I`` is taken for 16 bits, or for 8 where nothing is over
@@ -192,24 +200,26 @@ def _plain(image: Image.Image) -> Image.Image:
     mode = image.mode
     if mode in ("L", "LA", "RGB", "RGBA") and "transparency" not in image.info:
         return image
-    if mode.startswith("I;16"):
-        return Image.fromarray(_from_16_bits(np.asarray(image)))
-    if mode == "I":
-        values = np.asarray(image)
-        eight = image.format not in ("PNG", "PPM") and values.max(initial=0) <= 255
-        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8) if eight else _from_16_bits(values))
-    if mode == "F":
-        values = np.nan_to_num(np.asarray(image))
-        values = values * 255.0 if values.max(initial=0.0) <= 1.0 else values
-        return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+    if mode.startswith("I;16") or mode in ("I", "F"):
+        return _to_8_bits(image, kind)
     if "transparency" in image.info or mode in ALPHA_MODES:
         return image.convert("LA" if mode in ("L", "1", "La") else "RGBA")
     return image.convert("L" if mode == "1" else "RGB")
 
 
-def _from_16_bits(values: np.ndarray) -> UInt8[np.ndarray, "h w"]:
-    eight: UInt8[np.ndarray, "h w"] = ((np.clip(values, 0, 65535).astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return eight
+def _to_8_bits(image: Image.Image, kind: str | None) -> Image.Image:
+    """Numbers of 16 or 32 bits as grey of 8 (see :func:`_plain`), band by band."""
+    most = max((np.nan_to_num(band).max(initial=0) for _, band in bands(image)), default=0)
+    eight = np.empty((image.height, image.width), np.uint8)
+    for top, band in bands(image):
+        if image.mode == "F":
+            values = np.nan_to_num(band) * (255.0 if most <= 1.0 else 1.0)
+        elif image.mode == "I" and kind not in ("PNG", "PPM") and most <= 255:
+            values = band
+        else:
+            values = (np.clip(band, 0, 65535).astype(np.uint32) + 128) // 257
+        eight[top : top + len(band)] = np.clip(np.rint(values), 0, 255)
+    return Image.fromarray(eight)
 
 
 def fitted(size: tuple[int, int], target: Target) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
@@ -294,11 +304,3 @@ def _pad(pixels: UInt8[np.ndarray, "h w c"], target: Target) -> UInt8[np.ndarray
     top, left = (target.height - height) // 2, (target.width - width) // 2
     padded[top : top + height, left : left + width] = pixels
     return padded
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without Pillow's warnings about odd files: what matters of them ends up in the list of skipped pictures."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield

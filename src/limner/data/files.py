@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import os
 import stat
-import zipfile
-import zlib
+import sys
+from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
-from limner.data.sources import Entry, Part, Skipped, Source, Unreadable, file_stamp, safe_title
+from limner.data.archive import Archive, BadArchive
+from limner.data.sources import (
+    Entry,
+    LazyEntries,
+    Part,
+    Skipped,
+    Source,
+    Unreadable,
+    file_stamp,
+    open_regular,
+    safe_title,
+)
 from limner.errors import InputError
+from limner.recipe.text import shown as in_short
 from limner.rundir import CHECKPOINTS, RECIPE
 
 _SUFFIXES = """
@@ -23,13 +36,16 @@ PICTURE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 """Endings of picture files. The last three Pillow cannot read by itself: such files are named, not passed over."""
 
 _SIGNATURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
-_FILE_LIMIT = 1 << 30
-"""Bytes of one encoded picture. What is larger is no picture that anyone trains on, or made to fill the memory."""
+_FILE_LIMIT = 192 << 20
+"""Bytes of one encoded picture. With the pixels that it becomes it is to take under a gibibyte."""
 _RUNS_NAMED = 3
+_SYSTEM = (Path("/proc"), Path("/sys"), Path("/dev"))
 
 
 class FolderSource(Source):
-    """A folder of image files, read with all its sub-folders. Hidden files are passed over, links are followed.
+    """A folder of image files, read with all its sub-folders. Hidden files are passed over, links are followed, but no folder
+    is read twice: real ones go first, so that links can neither run in circles nor multiply. Links to a folder above the
+    collection, or to the system's own, are passed over.
 
     Where every picture lies in a sub-folder, the first level gives the classes (folders that hold everything are
     stepped through first). A run's own directory below it is passed over whole: its sample grids are no pictures of
@@ -51,8 +67,9 @@ class FolderSource(Source):
                 f"data {self.location}: is a run of Limner's, no collection; name the folder inside it that you mean"
             )
         found: list[tuple[str, tuple[int, ...]]] = []
-        for name, status in self._walk("", set()):
-            if _is_picture(name, partial(_head, self._root / name)):
+        for name, status in self._walk():
+            # What is empty has no first bytes; files of the system's own that say so may wait for ever to give some.
+            if _is_picture(name, partial(_head, self._root / name) if status.st_size else bytes):
                 found.append((name, (status.st_size, status.st_mtime_ns)))
             else:
                 self.ignored += 1
@@ -69,59 +86,79 @@ class FolderSource(Source):
             what = "; ".join(["the folder has no image files", *self.notes])
             raise InputError(_nothing(self.location, self.ignored, what, self.skipped))
 
-    def _walk(self, inside: str, above: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result]]:
-        """Every visible file. ``above`` holds the folders on the way down, so that a loop of links ends."""
-        folder = self._root / inside
-        try:
-            here = folder.stat()
-            children = list(os.scandir(folder))
-        except OSError as error:
-            self.skipped.append(Skipped(inside or ".", f"folder cannot be read ({error.strerror})"))
-            return
-        identity = here.st_dev, here.st_ino
-        if identity in above:
-            return
-        for child in children:
-            if child.name.startswith(".") or child.name == "__MACOSX":
+    def _walk(self) -> Iterator[tuple[str, os.stat_result]]:
+        """Every visible file. Folders that are links wait until all others were read."""
+        seen: set[tuple[int, int]] = set()
+        real, linked, behind = [""], deque[str](), set[str]()
+        while real or linked:
+            inside = real.pop() if real else linked.popleft()
+            folder = self._root / inside
+            if inside in behind and self._leads_astray(folder):
                 continue
-            name = f"{inside}{child.name}"
             try:
-                status = child.stat()
+                here = folder.stat()
+                if (here.st_dev, here.st_ino) in seen:
+                    continue
+                children = sorted(os.scandir(folder), key=lambda child: child.name)
             except OSError as error:
-                if _is_picture(name, bytes):
-                    why = "a link to nowhere" if isinstance(error, FileNotFoundError) else error.strerror
-                    self.skipped.append(Skipped(name, f"cannot be opened ({why})"))
+                self.skipped.append(Skipped(inside or ".", f"folder cannot be read ({error.strerror})"))
                 continue
-            if stat.S_ISDIR(status.st_mode):
-                if _is_run(self._root / name):
-                    self._runs.append(name)
-                else:
-                    yield from self._walk(f"{name}/", above | {identity})
-            elif stat.S_ISREG(status.st_mode):
-                yield name, status
-            elif _is_picture(name, bytes):
-                self.skipped.append(Skipped(name, "a pipe or device, no file"))
+            seen.add((here.st_dev, here.st_ino))
+            for child in children:
+                if child.name.startswith(".") or child.name == "__MACOSX":
+                    continue
+                name = f"{inside}{child.name}"
+                try:
+                    status = child.stat()
+                except OSError as error:
+                    if _is_picture(name, bytes):
+                        why = "a link to nowhere" if isinstance(error, FileNotFoundError) else error.strerror
+                        self.skipped.append(Skipped(name, f"cannot be opened ({why})"))
+                    continue
+                if stat.S_ISDIR(status.st_mode):
+                    if _is_run(self._root / name):
+                        self._runs.append(name)
+                    else:
+                        (linked if child.is_symlink() else real).append(f"{name}/")
+                        if child.is_symlink():
+                            behind.add(f"{name}/")
+                elif stat.S_ISREG(status.st_mode):
+                    yield name, status
+                elif _is_picture(name, bytes):
+                    self.skipped.append(Skipped(name, "a pipe or device, no file"))
+
+    def _leads_astray(self, folder: Path) -> bool:
+        """Whether a link leads to a folder that holds the collection itself, or to what the system shows as files."""
+        there = folder.resolve()
+        return self._root.is_relative_to(there) or any(there.is_relative_to(place) for place in _SYSTEM)
 
     def read(self, index: int) -> bytes:
         """The bytes of one file (see :meth:`Source.read`)."""
         entry = self.entries[index]
         _check_size(entry.stamp[0])
-        return (self._root / entry.name).read_bytes()
+        with self.open(index) as file:
+            content = file.read(_FILE_LIMIT + 1)
+        _check_size(len(content))  # it may have grown since
+        return content
 
     def open(self, index: int) -> IO[bytes]:
         """One file, not read yet (see :meth:`Source.open`)."""
-        return (self._root / self.entries[index].name).open("rb")
+        return open_regular(self._root / self.entries[index].name)
 
     def parts(self) -> Iterable[Part]:
-        """Each picture file."""
-        return [Part(entry.name, self._root / entry.name, entry.stamp) for entry in self.entries]
+        """Each picture file. What is too large to be read is not hashed either: it may have no end that anyone waits for."""
+        return [
+            Part(entry.name, self._root / entry.name, entry.stamp)
+            for entry in self.entries
+            if entry.stamp[0] <= _FILE_LIMIT
+        ]
 
 
 class ZipSource(Source):
     """A zip archive of image files, read in place: nothing is ever written to disk from it.
 
-    The archive counts as hostile: an entry whose name points outside it ends the reading, and the size that an entry
-    declares bounds what is unpacked of it.
+    The archive counts as hostile: an entry whose name points outside it ends the reading, and so do entries that overlap; the
+    size that an entry declares bounds what is unpacked of it.
     """
 
     kind = "zip"
@@ -130,49 +167,60 @@ class ZipSource(Source):
         self._path = Path(location).expanduser().resolve()
         self.location = str(self._path)
         self.title = safe_title(self._path.stem)
+        self.skipped: list[Skipped] = []
         try:
-            self._archive = zipfile.ZipFile(self._path)
-        except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+            self._archive = Archive(self._path)
+        except (OSError, BadArchive) as error:
             raise InputError(f"data {self.location}: not a zip archive that can be read ({error})") from None
-        self._infos: list[zipfile.ZipInfo] = []
-        for info in self._archive.infolist():
-            name = info.filename.replace("\\", "/")
-            _refuse_outside(self.location, info.filename, name)
+        found: list[tuple[str, int]] = []
+        for place in range(len(self._archive)):
+            shown = self._archive.name(place)
+            name = shown.replace("\\", "/")
+            _refuse_outside(self.location, shown, name)
             hidden = any(piece.startswith(".") or piece == "__MACOSX" for piece in name.split("/"))
             if hidden or not name or name.endswith("/"):
                 continue
-            if _is_picture(name, partial(self._head, info)):
-                self._infos.append(info)
-            else:
+            if not _is_picture(name, partial(self._head, place)):
                 self.ignored += 1
-        self._infos.sort(key=lambda info: info.filename)
-        names = [info.filename.replace("\\", "/") for info in self._infos]
-        self.entries = [
-            Entry(name, label, (info.file_size, info.CRC))
-            for name, label, info in zip(names, _folder_labels(names), self._infos, strict=True)
-        ]
-        if not self.entries:
-            raise InputError(_nothing(self.location, self.ignored, "the archive has no image files"))
+            elif self._archive.is_link(place):
+                self.skipped.append(Skipped(name, "a link, no picture"))
+            else:
+                found.append((name, place))
+        found.sort()
+        labels = _folder_labels([name for name, _ in found])
+        self._places = array("L", (place for _, place in found))
+        names = [name for name, _ in found]
+        self.entries = LazyEntries(
+            len(names),
+            lambda place: Entry(names[place], labels[place], self._archive.stamp(self._places[place])),
+        )
+        if not len(names):
+            raise InputError(_nothing(self.location, self.ignored, "the archive has no image files", self.skipped))
 
-    def _head(self, info: zipfile.ZipInfo) -> bytes:
+    def _head(self, place: int) -> bytes:
         try:
-            with self._archive.open(info) as file:
-                return file.read(16)
-        except (OSError, EOFError, RuntimeError, ValueError, zlib.error, zipfile.BadZipFile):
+            with self._archive.open(place) as file:
+                return file.read(16) or b""
+        except BadArchive:
             return b""
 
     def read(self, index: int) -> bytes:
         """The bytes of one entry (see :meth:`Source.read`)."""
-        with self.open(index) as file:
-            return file.read()
+        try:
+            return self._archive.read(self._checked(index))
+        except BadArchive as error:
+            raise Unreadable(str(error)) from None
 
     def open(self, index: int) -> IO[bytes]:
         """One entry, not read yet (see :meth:`Source.open`)."""
-        info = self._infos[index]
-        _check_size(info.file_size)
-        if info.flag_bits & 1:
+        return cast(IO[bytes], self._archive.open(self._checked(index)))
+
+    def _checked(self, index: int) -> int:
+        place = self._places[index]
+        _check_size(self._archive.sizes[place])
+        if self._archive.is_encrypted(place):
             raise Unreadable("encrypted")
-        return self._archive.open(info)
+        return place
 
     def parts(self) -> Iterable[Part]:
         """The archive itself."""
@@ -192,9 +240,9 @@ def _is_picture(name: str, head: Callable[[], bytes]) -> bool:
 
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(16)
-    except OSError:
+    except (OSError, Unreadable):
         return b""
 
 
@@ -206,21 +254,22 @@ def _check_size(size: int) -> None:
 
 
 def _folder_labels(names: list[str]) -> list[str | None]:
-    """The first folder in which the names differ, when all of them lie in one and there are at least two."""
-    folders = [name.split("/")[:-1] for name in names]
-    level = 0
-    while all(len(folder) > level for folder in folders) and len({folder[level] for folder in folders}) == 1:
-        level += 1
-    if any(len(folder) <= level for folder in folders):
+    """The first folder in which sorted names differ, when all of them lie in one and there are at least two."""
+    if not names:
+        return []
+    start = os.path.commonprefix([names[0], names[-1]]).rfind("/") + 1  # noqa: RUF071 (what all of them begin with)
+    ends = [name.find("/", start) for name in names]
+    if -1 in ends:
         return [None] * len(names)
-    return [folder[level] for folder in folders]
+    return [sys.intern(name[start:end]) for name, end in zip(names, ends, strict=True)]
 
 
 def _refuse_outside(location: str, shown: str, name: str) -> None:
     drive = len(name) > 1 and name[1] == ":"
     if name.startswith("/") or drive or ".." in name.split("/"):
         raise InputError(
-            f"data {location}: entry {shown!r} points outside the archive, so none of it is read; pack the images again"
+            f"data {location}: entry {in_short(shown, 200)} points outside the archive, so none of it is read;"
+            " pack the images again"
         )
 
 

@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from limner.data.sources import Digests, Entry, Source, Unreadable, safe_title
+from limner.data.sources import Digests, Entry, Source, Unreadable, open_regular, safe_title
 from limner.errors import InputError
 
 _IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo")
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "category")
+_FILE_LIMIT = 192 << 20
 _LOCATION = re.compile(r"hf:(?P<name>[^:]+)(?::(?P<split>.+))?")
 
 
@@ -62,7 +63,8 @@ class HubSource(Source):
             return bytes(cell["bytes"])
         if not cell.get("path"):
             raise Unreadable("no picture in this row")
-        return Path(cell["path"]).read_bytes()
+        with open_regular(Path(cell["path"])) as file:
+            return file.read(_FILE_LIMIT)
 
     def content_hash(self, known: Digests | None = None) -> tuple[str, Digests]:
         """From the fingerprint that ``datasets`` gives: of the revision, the split and the files it was built from."""

@@ -23,7 +23,8 @@ from uuid import uuid4
 import numpy as np
 from jaxtyping import Shaped
 
-from limner.data.arrays import ArraySource, Stack, label_texts
+from limner.data.arrays import UNPACKED_BYTES, ArraySource, Stack, label_texts
+from limner.data.sources import open_regular
 from limner.data.store import cache_root, expanded
 from limner.errors import InputError
 
@@ -90,7 +91,7 @@ def open_idx(location: str | Path) -> ArraySource:
         if hashlib.sha256(_packed(values)).hexdigest() in _FASHION_LABELS:
             classes = FASHION_CLASSES
             labels = [classes[int(label)] for label in labels]
-    source = ArraySource(path, "idx", Stack(shape, dtype, lambda: _values(images)), labels, parts, classes)
+    source = ArraySource(path, "idx", Stack(shape, dtype, lambda: _pixels(images)), labels, parts, classes)
     if images.suffix.lower() != ".gz":  # what is packed shows its length only when it is read
         found, expected = images.stat().st_size - start, math.prod(shape) * dtype.itemsize
         if found < expected:
@@ -123,10 +124,13 @@ def _labels_of(images: Path) -> Path | None:
     return None
 
 
+def _is_packed(path: Path) -> bool:
+    with open_regular(path) as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if packed else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path, "rb") if _is_packed(path) else path.open("rb")  # type: ignore[return-value]
 
 
 def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
@@ -146,12 +150,33 @@ def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
     return shape, np.dtype(_TYPES[magic[2]]), 4 + 4 * magic[3]
 
 
+def _pixels(path: Path) -> Shaped[np.ndarray, "*shape"]:
+    """The array; what is neither packed nor in another byte order is mapped, so that it need not fit into memory."""
+    shape, dtype, start = _header(path)
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    if packed or dtype.itemsize > 1 or path.stat().st_size < start + math.prod(shape) * dtype.itemsize:
+        return _values(path)
+    return np.memmap(path, dtype, "r", start, shape)
+
+
 def _values(path: Path) -> Shaped[np.ndarray, "*shape"]:
-    """The whole array, in the machine's byte order."""
+    """The whole array: mapped, or unpacked into memory."""
     shape, dtype, start = _header(path)
     expected = math.prod(shape) * dtype.itemsize
     if expected > path.stat().st_size * _MOST_PACKED:  # before memory is asked for
         raise InputError(f"data {path}: too short for the {expected:,} bytes of numbers it announces; get it again")
+    if not _is_packed(path):
+        found = path.stat().st_size - start
+        if found < expected:
+            raise InputError(
+                f"data {path}: ends after {max(0, found)} of {expected} bytes of numbers; get the file again"
+            )
+        return np.memmap(path, dtype, "r", start, shape) if expected else np.empty(shape, dtype)
+    if expected > UNPACKED_BYTES:
+        raise InputError(
+            f"data {path}: {expected:,} bytes would have to be unpacked into memory; unpack it with gunzip"
+        )
     try:
         with _open(path) as file:
             file.read(start)
@@ -161,7 +186,7 @@ def _values(path: Path) -> Shaped[np.ndarray, "*shape"]:
         raise InputError(f"data {path}: damaged ({error}); get the file again") from None
     if len(body) < expected:
         raise InputError(f"data {path}: ends after {len(body)} of {expected} bytes of numbers; get the file again")
-    return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+    return np.frombuffer(body, dtype).reshape(shape)
 
 
 def _packed(labels: Shaped[np.ndarray, " n"]) -> bytes:

@@ -25,12 +25,24 @@ import numpy as np
 from jaxtyping import UInt8
 
 from limner.data.decode import Decoded, Target
-from limner.data.sources import Digests, Entry, Part, Skipped, Source, open_source, safe_title
+from limner.data.sources import (
+    Digests,
+    Entry,
+    Part,
+    Skipped,
+    Source,
+    Unreadable,
+    open_regular,
+    open_source,
+    safe_title,
+)
 from limner.errors import InputError, LimnerError
+from limner.recipe.text import printable, shown
 
 FORMAT = "limner list 1"
 SUFFIX = ".json"
-_BYTES = 1 << 28
+_BYTES, _VALUES = 1 << 27, 6_000_000
+"""What a list has at most. A value of three letters can take 70 bytes of memory."""
 _REMOTE = ("procedural:", "hf:")
 
 
@@ -60,7 +72,8 @@ class ListedSource(Source):
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise InputError(
-                f"data {path}: {missing[0]!r}{more} named there, but not (or not so often) in {self._inner.location}; "
+                f"data {path}: {shown(missing[0], 200)}{more} named there, but not (or not so often) in"
+                f" {self._inner.location}; "
                 "make the list again with 'limner inspect --prune'"
             )
         self._places = sorted(place for name, count in wanted.items() for place in islice(waiting[name], count))
@@ -145,27 +158,35 @@ def read_list(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _BYTES:
             raise InputError(f"data {path}: {path.stat().st_size:,} bytes are too many for a list")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            content = file.read(_BYTES)
+        if sum(map(content.count, (b",", b"[", b"{"))) > _VALUES:
+            raise InputError(f"data {path}: over {_VALUES:,} values are too many for a list")
+        values = json.loads(content)
     except OSError as error:
         raise InputError(f"data {path}: cannot be opened ({error.strerror or error})") from None
+    except Unreadable as error:
+        raise InputError(f"data {path}: {error}") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"data {path}: no JSON ({error}); give a list that 'limner inspect --prune' wrote") from None
+        raise InputError(
+            f"data {path}: no JSON ({printable(str(error), 200)}); give a list that 'limner inspect --prune' wrote"
+        ) from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         found = values.get("format") if isinstance(values, dict) else None
         raise InputError(
-            f"data {path}: not a list of Limner's (its format is {found!r}, not {FORMAT!r}); "
+            f"data {path}: not a list of Limner's (its format is {shown(found)}, not {FORMAT!r}); "
             "'limner inspect DATA --prune' writes one"
         )
     location, names, content = values.get("location"), values.get("names"), values.get("content_hash", "")
     if not isinstance(location, str) or not location or "\0" in location:
-        raise InputError(f"data {path}: location = {location!r}: must be the path or name of a collection")
+        raise InputError(f"data {path}: location = {shown(location)}: must be the path or name of a collection")
     if not isinstance(names, list) or not names:
         raise InputError(f"data {path}: names: must be a list with at least one picture's name")
     for place, name in enumerate(names):
         if not isinstance(name, str):
-            raise InputError(f"data {path}: names[{place}] = {name!r}: must be a text")
+            raise InputError(f"data {path}: names[{place}] = {shown(name)}: must be a text")
     if not isinstance(content, str):
-        raise InputError(f"data {path}: content_hash = {content!r}: must be a text")
+        raise InputError(f"data {path}: content_hash = {shown(content)}: must be a text")
     return {"location": location, "content_hash": content, "names": names, "left_out": values.get("left_out", [])}
 
 

@@ -20,6 +20,8 @@ from limner.data.decode import (
     Background,
     Fit,
     Target,
+    bands,
+    in_room,
     load,
     open_image,
     oriented_size,
@@ -121,8 +123,13 @@ def take_sample(source: Source, workers: int, pixel_limit: int = PIXEL_LIMIT) ->
         except Unreadable:
             return None
 
+    def weight(header: _Header) -> int:
+        return source.weight(header.index)
+
     chosen = [headers[place] for place in _spread(len(headers), PIXELS)] if headers else []
-    transparent = [seen for seen in ordered(look, [header for header in chosen if header.alpha], workers) if seen]
+    transparent = [
+        seen for seen in ordered(look, [header for header in chosen if header.alpha], workers, weight) if seen
+    ]
     grey = all(seen[0] for seen in transparent)
     opaque = [header for header in chosen if header.colour and not header.alpha]
     grey = grey and all(seen[0] for seen in map(look, opaque) if seen)  # ends with the first coloured one
@@ -156,7 +163,12 @@ def _header(source: Source, index: int, pixel_limit: int) -> _Header:
 def _look(data: bytes | UInt8[np.ndarray, "h w c"], pixel_limit: int) -> tuple[bool, bool]:
     """Whether a picture is grey, and whether it is transparent somewhere."""
     image = open_image(data, pixel_limit)
-    values = np.asarray(load(image, min(1.0, _PREVIEW / max(image.size))))
+    with in_room(image):
+        found = [_looked(band) for _, band in bands(load(image, min(1.0, _PREVIEW / max(image.size))))]
+    return all(grey for grey, _ in found), any(alpha for _, alpha in found)
+
+
+def _looked(values: UInt8[np.ndarray, "*shape"]) -> tuple[bool, bool]:
     if values.ndim == 2:
         return True, False
     alpha = values.shape[-1] in (2, 4) and bool((values[..., -1] < _OPAQUE).any())

@@ -10,6 +10,8 @@ from jaxtyping import Int, UInt8
 
 from limner import noise
 from limner.data import grouping
+from limner.data.ahead import Ahead
+from limner.data.columns import pack, ranks
 from limner.noise import Stream
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def split(
     """
     found = grouping.groups(names, labels) if grouped and fraction > 0 and len(names) >= SMALL else None
     numbers, how = found if found is not None else (None, "single pictures")
-    return split_groups(len(names), numbers, how, fraction, seed, names)
+    return split_groups(len(names), numbers, how, fraction, seed, ranks(pack(names)))
 
 
 def split_groups(
@@ -53,11 +55,12 @@ def split_groups(
     how: str,
     fraction: float,
     seed: int,
-    names: Sequence[str] = (),
+    order: Int[np.ndarray, " n"] | None = None,
 ) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"], str]:
     """:func:`split` for groups that are known: ``numbers`` is each picture's group, or ``None`` for single pictures.
 
-    ``names`` only make the split independent of the order in which pictures come.
+    ``order`` is each picture's place in the order of names (:func:`limner.data.columns.ranks`): it makes the split independent
+    of the order in which pictures come. ``None`` where they come in the order of names.
     """
     everything = np.arange(count, dtype=np.int64)
     nothing = np.zeros(0, dtype=np.int64)
@@ -66,7 +69,7 @@ def split_groups(
     if count < SMALL:
         return everything, nothing, f"off: fewer than {SMALL} pictures"
     target = max(1, round(fraction * count))
-    rank = np.argsort(np.argsort(np.array(names, dtype=object), kind="stable")) if len(names) else everything
+    rank = everything if order is None else order
     if numbers is None:
         chosen = np.zeros(count, dtype=bool)
         chosen[noise.permutation(seed, Stream.SPLIT, 0, count)[:target]] = True
@@ -108,6 +111,11 @@ class Sampler:
         # The plain array: a memmap makes a new object of its own class for each piece that is cut out of it.
         images = collection.images
         self._images = images.view(np.ndarray) if isinstance(images, np.ndarray) else images
+        if isinstance(images, np.ndarray):
+            size = images.nbytes // max(len(images), 1)
+            self._ahead = Ahead(images, np.arange(len(images) + 1, dtype=np.int64) * size)
+        else:
+            self._ahead = Ahead(images.pixels, images.starts)
         self._orders: dict[int, Int[np.ndarray, " n"]] = {}
 
     @property
@@ -123,7 +131,8 @@ class Sampler:
             if epoch not in self._orders:
                 self._orders[epoch] = self._indices[noise.permutation(self._seed, Stream.DATA_ORDER, epoch, size)]
         orders = [self._orders[epoch] for epoch in range(first, last + 1)]
-        self._orders = {last: self._orders[last]}
+        # What is asked for ahead may be in the next epoch already.
+        self._orders = {epoch: order for epoch, order in self._orders.items() if abs(epoch - last) <= 1}
         begin = start - first * size
         return (orders[0] if len(orders) == 1 else np.concatenate(orders))[begin : begin + count]
 
@@ -137,6 +146,8 @@ class Sampler:
         """The pictures of samples ``start`` to ``start + count``, and their classes where there are some."""
         chosen = self.indices(start, count)
         labels = None if self._labels is None else self._labels[chosen]
+        if self._ahead.active:
+            self._ahead.ask(self.indices(*self._ahead.following(start, count)))
         if isinstance(self._images, np.ndarray):
             return self._images[chosen], labels
         width, height = self._collection.width, self._collection.height

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
+import stat
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,7 +41,7 @@ class Unreadable(LimnerError):
     """One picture cannot be used; the message is the reason. It never ends a run: the picture is named and skipped."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One picture of a source, not read yet.
 
@@ -132,6 +134,11 @@ class Source(ABC):
             Unreadable: this picture cannot be used.
         """
 
+    def weight(self, index: int) -> int:
+        """Bytes that :meth:`read` will hold, about."""
+        stamp = self.entries[index].stamp
+        return stamp[0] if stamp else 0
+
     def open(self, index: int) -> IO[bytes] | UInt8[np.ndarray, "h w c"]:
         """Picture ``index`` as :meth:`read` gives it, but a file is only read as far as its reader goes."""
         data = self.read(index)
@@ -199,6 +206,20 @@ def file_stamp(path: Path) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns
 
 
+def open_regular(path: Path) -> IO[bytes]:
+    """A file for reading, which must be one: a pipe would wait for ever, a device never end.
+
+    Raises:
+        Unreadable: it is none.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Unreadable("a pipe or device, no file")
+    return os.fdopen(descriptor, "rb")
+
+
 def safe_title(text: str) -> str:
     """A text as a file name that every system takes: letters, digits, ``.``, ``_`` and ``-``, at most 60."""
     return re.sub(r"[^\w.-]+", "-", text).strip("-._")[:60] or "collection"
@@ -216,9 +237,7 @@ SOURCES: Mapping[str, tables.Entry] = {
     "idx": tables.Entry("limner.data.idx:open_idx", "MNIST's IDX files, .gz or not: the image file, or their folder"),
     "npy": tables.Entry("limner.data.arrays:open_npy", "a NumPy .npy file, [n, h, w], [n, h, w, c] or [n, c, h, w]"),
     "npz": tables.Entry("limner.data.arrays:open_npz", "a NumPy .npz file with 'images' and perhaps 'labels'"),
-    "hdf5": tables.Entry(
-        "limner.data.arrays:open_hdf5", "HDF5 with 'images' and perhaps 'labels' (extra: limner[hdf5])"
-    ),
+    "hdf5": tables.Entry("limner.data.hdf5:open_hdf5", "HDF5 with 'images' and perhaps 'labels' (extra: limner[hdf5])"),
     "hub": tables.Entry("limner.data.hub:open_hub", "hf:owner/name[:split], a hub data set (extra: limner[hub])"),
     "fashion-mnist": tables.Entry("limner.data.idx:open_fashion_mnist", "the name fashion-mnist: found or downloaded"),
     "list": tables.Entry(
@@ -253,6 +272,8 @@ def open_source(location: str | Path) -> Source:
     """
     try:
         source: Source = SOURCES[_kind(location)].load()(location if isinstance(location, Path) else str(location))
+    except Unreadable as error:
+        raise InputError(f"data {location}: {error}") from None
     except OSError as error:  # it may vanish, or its disk fail, at any moment
         raise InputError(f"data {str(location)!r}: cannot be opened ({error.strerror or error})") from None
     if not len(source.entries):

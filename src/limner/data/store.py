@@ -3,12 +3,14 @@
 ::
 
     <cache>/collections/<key>.pixels   raw uint8, mapped into memory when it is used
-    <cache>/collections/<key>.json     shape, names, labels, what was skipped; written last: it means "whole"
+    <cache>/collections/<key>.rows     names, labels and groups, mapped as well (:mod:`limner.data.columns`)
+    <cache>/collections/<key>.json     shape, classes, what was skipped; written last: it means "whole"
     <cache>/sources/<location>.json    stamps and digests of a source's files, and what a sample of it showed
     <cache>/downloads/<name>/          data sets that were downloaded by name
 
-A file gets its name only when it is complete and on disk (temporary name, fsync, rename). Two processes that prepare
-the same collection write under names of their own; the last rename wins, and both wrote the same.
+A file gets its name only when it is complete and on disk (temporary name, fsync, rename). What is not complete yet can be
+taken up again (:mod:`limner.data.sinks`). Two processes that prepare the same collection write under names of their own; the
+last rename wins, and both wrote the same.
 
 Only files named like that are ever listed or removed: the cache may have been put into a folder that holds other things.
 """
@@ -20,26 +22,22 @@ import hashlib
 import json
 import os
 import time
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-from uuid import uuid4
+from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
-
+from limner.data.sinks import FORMAT, PARTS, DiskSink, Record, fingerprint, opened, write_json
 from limner.errors import InputError
 
-FORMAT = 2
-"""Goes up when a collection's facts change, so that older ones are made anew."""
-_BLOCK, _BLOCKS = 1 << 20, 16
 _STALE_SECONDS = 3600.0
+_UNFINISHED_SECONDS = 30 * 86400.0
+"""What can be taken up again stays for longer."""
 _KEY = "[0-9a-f]" * 32
 _OWN = (
     f"collections/{_KEY}.json",
     f"collections/{_KEY}.pixels",
+    f"collections/{_KEY}.rows",
     f"sources/{_KEY}.json",
     f"features/{_KEY}.safetensors",
     "downloads/fashion-mnist/*.gz",
@@ -68,125 +66,6 @@ def cache_root(cache_dir: str | Path | None = None) -> Path:
     return (Path(base) if os.path.isabs(base) else expanded("~/.cache", "LIMNER_CACHE")) / "limner"
 
 
-class StoreError(Exception):
-    """The cache cannot be written; the message says why. Nobody's run ends for it."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """A prepared collection: JSON-able facts, and its pixels one after the other."""
-
-    meta: dict[str, Any]
-    pixels: UInt8[np.ndarray, " bytes"]
-    path: Path | None
-
-
-class Sink(Protocol):
-    """Where decoded pixels go, in order. A context: leaving it without :meth:`finish` leaves nothing behind."""
-
-    def __enter__(self) -> Sink: ...
-    def __exit__(self, *error: object) -> None: ...
-    def append(self, pixels: UInt8[np.ndarray, "*shape"]) -> None:
-        """Write pixels. Raises StoreError when that fails."""
-
-    def finish(self, meta: dict[str, Any]) -> Record:
-        """All is written: make it a record. Raises StoreError when that fails."""
-
-
-class MemorySink:
-    """For when there is no cache that can be written."""
-
-    def __init__(self) -> None:
-        self._pieces: list[UInt8[np.ndarray, " bytes"]] = []
-
-    def __enter__(self) -> MemorySink:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._pieces.clear()
-
-    def append(self, pixels: UInt8[np.ndarray, "*shape"]) -> None:
-        """Keep pixels."""
-        self._pieces.append(np.array(pixels, dtype=np.uint8).reshape(-1))
-
-    def finish(self, meta: dict[str, Any]) -> Record:
-        """See :class:`Sink`."""
-        empty = np.zeros(0, dtype=np.uint8)
-        return Record(meta, np.concatenate(self._pieces) if self._pieces else empty, None)
-
-
-class DiskSink:
-    """Writes ``<key>.pixels`` and ``<key>.json``."""
-
-    def __init__(self, folder: Path, key: str) -> None:
-        self._folder, self._key = folder, key
-        self._part = folder / f"{key}.pixels.{uuid4().hex}.part"
-
-    def __enter__(self) -> DiskSink:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._file = self._part.open("wb")
-        except OSError as error:
-            raise StoreError(str(error)) from None
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with contextlib.suppress(OSError):  # closing flushes, which fails again on a full disk
-            self._file.close()
-        with contextlib.suppress(OSError):
-            self._part.unlink(missing_ok=True)
-
-    def append(self, pixels: UInt8[np.ndarray, "*shape"]) -> None:
-        """See :class:`Sink`."""
-        try:
-            self._file.write(np.ascontiguousarray(pixels).data)
-        except OSError as error:
-            raise StoreError(str(error)) from None
-
-    def finish(self, meta: dict[str, Any]) -> Record:
-        """See :class:`Sink`."""
-        path = self._folder / f"{self._key}.pixels"
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            meta = meta | {"format": FORMAT, "key": self._key, "bytes": self._part.stat().st_size}
-            meta["fingerprint"] = _fingerprint(self._part)
-            os.replace(self._part, path)
-            write_json(self._folder / f"{self._key}.json", meta)
-            return Record(meta, np.memmap(path, dtype=np.uint8, mode="r"), path)
-        except (OSError, ValueError) as error:
-            raise StoreError(str(error)) from None
-
-
-def write_json(path: Path, values: Any) -> None:
-    """A JSON file, whole or not at all. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(values, separators=(",", ":")))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _fingerprint(path: Path) -> int:
-    """CRC-32 of 16 blocks of a megabyte, spread evenly: all of a small file, and in no time of a large one."""
-    size = path.stat().st_size
-    starts = range(0, size, _BLOCK)
-    if len(starts) > _BLOCKS:
-        starts = np.linspace(0, size - _BLOCK, _BLOCKS).astype(int).tolist()
-    value = 0
-    with path.open("rb") as file:
-        for start in starts:
-            file.seek(start)
-            value = zlib.crc32(file.read(_BLOCK), value)
-    return value
-
-
 class Store:
     """A cache directory."""
 
@@ -206,9 +85,9 @@ class Store:
             meta = json.loads(facts.read_text(encoding="utf-8"))
             if (meta["format"], meta["key"]) != (FORMAT, key) or path.stat().st_size != meta["bytes"]:
                 return None
-            if _fingerprint(path) != meta["fingerprint"]:
+            if [fingerprint(path), fingerprint(path.with_suffix(".rows"))] != meta["fingerprints"]:
                 return None
-            record = Record(meta, np.memmap(path, dtype=np.uint8, mode="r"), path)
+            record = opened(meta, path)
         except _BROKEN:
             return None
         with contextlib.suppress(OSError):  # its time says when it was last used; a read-only cache works without
@@ -263,7 +142,7 @@ def entries(cache_dir: str | Path | None = None) -> list[CacheEntry]:
     for pixels in cache_root(cache_dir).glob(f"collections/{_KEY}.pixels"):
         facts = pixels.with_suffix(".json")
         with contextlib.suppress(OSError):  # another process may clear at this moment
-            size = pixels.stat().st_size + (facts.stat().st_size if facts.exists() else 0)
+            size = sum(path.stat().st_size for path in (pixels, facts, pixels.with_suffix(".rows")) if path.exists())
             used = (facts if facts.exists() else pixels).stat().st_mtime
             found.append(CacheEntry(key=pixels.stem, bytes=size, last_used=used, **_facts(facts)))
     return sorted(found, key=lambda entry: (-entry.last_used, entry.key))
@@ -292,20 +171,27 @@ def clear(cache_dir: str | Path | None = None, *, keys: Iterable[str] | None = N
     """
     root = cache_root(cache_dir)
     if keys is not None:
-        return sum(_remove(root / f"collections/{key}.{ending}") for key in keys for ending in ("json", "pixels"))
-    return sum(_remove(path) for pattern in _OWN for path in root.glob(pattern)) + sum(map(_remove, _parts(root)))
+        return sum(
+            _remove(root / f"collections/{key}.{ending}") for key in keys for ending in ("json", "pixels", "rows")
+        )
+    whole = sum(_remove(path) for pattern in _OWN for path in root.glob(pattern))
+    return whole + sum(_remove(path) for path, _ in _parts(root))
 
 
-def _parts(root: Path) -> Iterator[Path]:
-    """Files that are being written, or that were when somebody was killed."""
-    for pattern in _OWN:
-        yield from root.glob(f"{pattern}.{_KEY}.part")
+def _parts(root: Path) -> Iterator[tuple[Path, float]]:
+    """Files that are being written, or that were when somebody was killed, and the seconds that they stay."""
+    for pattern in (*_OWN, *(f"collections/{_KEY}.{part}" for part in PARTS[1:])):
+        for path in root.glob(f"{pattern}.{_KEY}.part"):
+            yield path, _STALE_SECONDS
+    for part in PARTS:
+        for path in root.glob(f"collections/{_KEY}.{part}.part"):
+            yield path, _UNFINISHED_SECONDS
 
 
 def bound(max_bytes: int, cache_dir: str | Path | None = None) -> int:
-    """Remove the collections and features that were not used for longest, until the rest takes at most ``max_bytes``.
+    """Remove the collections, whole or not, and features that were not used for longest, until the rest takes ``max_bytes``.
 
-    Leavings of killed processes, over an hour old, go too. Downloads stay.
+    Leavings of killed processes go too (see :func:`remove_leavings`). Downloads stay.
 
     Returns:
         bytes that were freed.
@@ -321,21 +207,38 @@ def bound(max_bytes: int, cache_dir: str | Path | None = None) -> int:
     for path in root.glob(f"features/{_KEY}.safetensors"):
         with contextlib.suppress(OSError):
             kept.append((path.stat().st_mtime, path.stat().st_size, str(path)))
+    for path in root.glob(f"collections/{_KEY}.journal.part"):  # collections that somebody has not finished
+        with contextlib.suppress(OSError):
+            used = path.stat().st_mtime
+            if used < time.time() - _STALE_SECONDS:
+                kept.append((used, sum(part.stat().st_size for part in _unfinished(path)), str(path)))
     total = sum(size for _, size, _ in kept)
     for _, size, name in sorted(kept):
         if total <= max_bytes:
             break
         total -= size
-        freed += _remove(Path(name)) if name.endswith(".safetensors") else clear(cache_dir, keys=[name])
+        if name.endswith(".part"):
+            freed += sum(map(_remove, _unfinished(Path(name))))
+        else:
+            freed += _remove(Path(name)) if name.endswith(".safetensors") else clear(cache_dir, keys=[name])
     return freed
 
 
+def _unfinished(journal: Path) -> list[Path]:
+    """The files that belong to a journal, with it, as far as they are there."""
+    key = journal.name.partition(".")[0]
+    return [path for part in PARTS if (path := journal.with_name(f"{key}.{part}.part")).exists()]
+
+
 def remove_leavings(cache_dir: str | Path | None = None) -> int:
-    """Remove temporary files over an hour old: whoever wrote them was killed. Returns bytes that were freed."""
+    """Remove temporary files over an hour old: whoever wrote them was killed. Returns bytes that were freed.
+
+    Collections that are not finished are taken up again by the next training on them, and stay for 30 days.
+    """
     freed = 0
-    for path in _parts(cache_root(cache_dir)):
+    for path, seconds in _parts(cache_root(cache_dir)):
         with contextlib.suppress(OSError):
-            if path.stat().st_mtime < time.time() - _STALE_SECONDS:
+            if path.stat().st_mtime < time.time() - seconds:
                 freed += _remove(path)
     return freed
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from limner import rundir
 from limner.data import Collection, open_source, prepare
-from limner.data.decode import PIXEL_LIMIT
+from limner.data.decode import PIXEL_LIMIT, quiet
 from limner.data.measure import resolve, take_sample
 from limner.data.parallel import default_workers
 from limner.errors import InputError
@@ -76,6 +76,7 @@ class Bench:
         at: which snapshot of a run: ``newest``, ``best``, or a number of images.
         device: where generators draw.
         advance: called with images done and images in all while something takes long.
+        pixel_limit: files that unpack to more pixels are skipped; what the recipe says by default.
     """
 
     extractor: Extractor
@@ -85,6 +86,7 @@ class Bench:
     at: str = "newest"
     device: str = "cpu"
     advance: Advance | None = None
+    pixel_limit: int | None = None
     _judges: dict[Any, Judge] = field(default_factory=dict)
 
     def evaluate(self, what: str) -> Evaluation:
@@ -151,14 +153,16 @@ class Bench:
         if self.data is None:
             raise InputError(f"{what}: is no run; to judge images, give the real ones to compare with: --data DATA")
         asked = Image(held_out=0, max_side=LONGEST) if self.size is None else self._sized()
-        target, real = (
-            resolve(asked, take_sample(source, default_workers(), PIXEL_LIMIT))
-            for source in (mine, open_source(self.data))
-        )
+        limit = self.pixel_limit or PIXEL_LIMIT
+        with quiet(limit):
+            target, real = (
+                resolve(asked, take_sample(source, default_workers(), limit), limit)
+                for source in (mine, open_source(self.data))
+            )
         # Colours or transparency that only one side has are a difference, and must be seen.
         channels = max(target.channels, real.channels)
         alike = asked.model_copy(update={"width": target.width, "height": target.height, "channels": channels})
-        images = prepare(what, alike, progress=self.advance)
+        images = prepare(what, alike, progress=self.advance, pixel_limit=self.pixel_limit)
         judge = self._judge(self.data, alike.model_copy(update={"held_out": 0.1}), 0)
         pixels, names = _all(images, self.count)
         notes = []
@@ -181,7 +185,7 @@ class Bench:
     def _judge(self, location: str, image: Image, seed: int) -> Judge:
         key = (location, tuple(sorted(image.model_dump().items())), seed)
         if key not in self._judges:
-            collection = prepare(location, image, seed=seed, progress=self.advance)
+            collection = prepare(location, image, seed=seed, progress=self.advance, pixel_limit=self.pixel_limit)
             real = reference(collection, self.extractor, seed=seed, most=TRAIN, advance=self.advance)
             self._judges[key] = Judge(real, REAL)
         return self._judges[key]
@@ -218,7 +222,7 @@ def _all(images: Collection, count: int) -> tuple[Pixels, list[str | int]]:
         from limner import noise
 
         places = np.sort(noise.permutation(0, noise.Stream.EVALUATION, 2, len(places))[:count])
-    return np.asarray(images.images[places]), [images.names[place] for place in places]
+    return np.asarray(images.images[places]), [images.names[int(place)] for place in places]
 
 
 def table(evaluations: list[Evaluation]) -> str:

@@ -20,6 +20,7 @@ from limner.networks.conditioning import Classified, ClassifiedLatent, needed
 from limner.networks.layers import Opinion, Stack, after, doubling, recompute, run
 from limner.networks.norms import norm, normalises, release, spectral
 from limner.networks.resample import Halving, enlarge, halvings
+from limner.networks.together import ALONE, Together
 
 REACH = 3
 """Skip-layer excitation goes over so many doublings."""
@@ -178,9 +179,16 @@ class Down(nn.Module):
 class Deviation(nn.Module):
     """One more map: how much the images of a group differ (Karras et al. 2018, progressive growing, section 3).
 
+    A group's images come from all over the batch, and so from all processes that train together.
+
     Args:
         group: images that are compared.
+
+    Attributes:
+        together: which processes have the rest of the batch.
     """
+
+    together: Together = ALONE
 
     def __init__(self, group: int = 4) -> None:
         super().__init__()
@@ -188,19 +196,22 @@ class Deviation(nn.Module):
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         """[b, c, h, w] to [b, c + 1, h, w]."""
+        precise = features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
+        batch, mine = self.together.gather(precise)
+        spread = self._spread(batch)[mine, None, None, None].to(features.dtype)
+        return torch.cat([features, spread.expand(-1, 1, *features.shape[2:])], 1)
+
+    def _spread(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+        """How much the group of each image differs."""
         count = len(features)
         # The nearest number that divides them: up to the group's, else the smallest over it.
         sizes = [size for size in range(2, count + 1) if count % size == 0]
         size = max([size for size in sizes if size <= self.group], default=min(sizes, default=1))
-        precise = features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
-        groups = precise.reshape(size, count // size, *features.shape[1:])
-        spread = (
-            ((groups - groups.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
-            if size > 1
-            else groups.new_zeros(count)
-        )
-        spread = spread.repeat(size if size > 1 else 1)[:, None, None, None].to(features.dtype)
-        return torch.cat([features, spread.expand(-1, 1, *features.shape[2:])], 1)
+        if size == 1:
+            return features.new_zeros(count)
+        groups = features.reshape(size, count // size, *features.shape[1:])
+        spread = ((groups - groups.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
+        return spread.repeat(size)
 
 
 class Discriminator(Classified):

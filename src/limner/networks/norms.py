@@ -2,14 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from limner.networks.together import ALONE, Together
+
 _WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Embedding)
 _ITERATIONS = 15  # of the power method at the start; one more at each forward pass
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation (Ioffe and Szegedy 2015) whose batch is that of all processes that train together.
+
+    Torch's own can do that on NVIDIA's devices only, and its gradient has no gradient. By itself, and when it does not train, a
+    process takes torch's.
+
+    Attributes:
+        together: which processes have the rest of the batch.
+    """
+
+    together: Together = ALONE
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Features of mean 0 and deviation 1, or of the learned ones."""
+        if self.together.size == 1 or not self.training:
+            return super().forward(features)
+        half = features.dtype in (torch.bfloat16, torch.float16)
+        precise = features.float() if half else features
+        count, mean, variance = self._statistics(precise)
+        with torch.no_grad():
+            assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+            self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+            self.running_var.lerp_((variance * (count / (count - 1))).to(self.running_var), self.momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+        scale = torch.rsqrt(variance + self.eps)
+        shift = -mean * scale
+        if self.affine:
+            scale, shift = scale * self.weight, shift * self.weight + self.bias
+        scale, shift = (each.to(precise.dtype)[:, None, None] for each in (scale, shift))
+        return torch.addcmul(shift, precise, scale).to(features.dtype)
+
+    def _statistics(self, features: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor, Tensor]:
+        """How many numbers a channel has over all processes, and their mean and variance (Chan, Golub and LeVeque 1979)."""
+        with torch.autocast(features.device.type, enabled=False):
+            variances, means = torch.var_mean(features, (0, 2, 3), correction=0)
+            count = means.new_full((1,), features.numel() // features.shape[1])
+            row = torch.cat([count, means, variances])[None]
+            rows = replace(self.together, even=True).gather(row).everything
+            counts, means, variances = rows[:, :1], *rows[:, 1:].chunk(2, dim=1)
+            count = counts.detach().sum()
+            shares = counts.detach() / count
+            mean = (shares * means).sum(0)
+            return count, mean, (shares * (variances + (means - mean).square())).sum(0)
 
 
 class ConditionalNorm(nn.Module):
@@ -51,7 +101,7 @@ def norm(name: str, channels: int, classes: int = 0) -> list[nn.Module]:
     layer: nn.Module
     match name:
         case "batch":
-            layer = nn.BatchNorm2d(channels, affine=affine)
+            layer = BatchNorm(channels, affine=affine)
         case "instance":
             layer = nn.InstanceNorm2d(channels, affine=affine)
         case "layer":
@@ -94,7 +144,8 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight over its spectral norm; in training mode the estimate is kept."""
-        with torch.autocast(weight.device.type, enabled=False):
+        # Weights without content, of which only the shapes are wanted, know no autocast.
+        with torch.autocast("cpu" if weight.is_meta else weight.device.type, enabled=False):
             matrix = self._matrix(weight)
             with torch.no_grad():
                 left, right = self._improved(matrix, self.left if self.again is None else self.again)

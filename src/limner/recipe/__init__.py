@@ -58,6 +58,11 @@ __all__ = [
     "parse_setting",
 ]
 
+LARGEST = 1 << 18
+"""Bytes of a recipe; the shipped ones have some thousands."""
+_PARTS = 500
+_TOLD = 25
+"""Problems that an error names."""
 DEFAULT = "fewshot"
 """What is trained when no recipe is named."""
 
@@ -116,7 +121,9 @@ class Recipe(Section):
             values, where = recipe.values(), "given"
         else:
             try:
-                values, where = _read(find(recipe).read_bytes(), str(recipe)), str(recipe)
+                with find(recipe).open("rb") as file:
+                    content = file.read(LARGEST + 1)
+                values, where = _read(content, str(recipe)), str(recipe)
             except OSError as error:
                 raise InputError(f"recipe {recipe}: cannot be read ({error.strerror or error})") from None
         overrides = overrides or {}
@@ -156,7 +163,9 @@ class RecipeError(InputError):
 
     def __init__(self, problems: Iterable[str], where: str = "given") -> None:
         self.problems = [recipe_text.printable(problem) for problem in dict.fromkeys(problems)]
-        super().__init__("\n".join(f"recipe {where}: {problem}" for problem in self.problems))
+        told = [f"recipe {where}: {problem}" for problem in self.problems[:_TOLD]]
+        more = len(self.problems) - _TOLD
+        super().__init__("\n".join([*told, f"recipe {where}: and {more:,} more"] if more > 0 else told))
 
 
 def names() -> list[str]:
@@ -202,7 +211,12 @@ def _shipped() -> Any:
 
 
 def _read(text: bytes, where: str) -> dict[str, Any]:
+    if len(text) > LARGEST:
+        raise InputError(f"recipe {where}: over {LARGEST:,} bytes are no recipe")
+    # A key of so many parts takes a parser the square of them.
+    if any(line.partition(b"=")[0].count(b".") > _PARTS for line in text.splitlines()):
+        raise InputError(f"recipe {where}: a name of over {_PARTS:,} parts is none of a recipe's")
     try:
         return tomllib.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
-        raise InputError(f"recipe {where}: not TOML ({error})") from None
+        raise InputError(f"recipe {where}: not TOML ({recipe_text.printable(str(error), 300)})") from None

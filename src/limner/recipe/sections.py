@@ -53,6 +53,9 @@ class Image(Section):
     """What padding is filled with, and what shows through when transparency is dropped."""
     max_side: Side = 64
     """The longer side, in pixels, when the size is measured on larger pictures."""
+    pixel_limit: Annotated[int, Field(ge=64, le=2**32)] = 100_000_000
+    """A file that unpacks to more pixels is skipped: it may be made to fill the memory. Pictures of the limit's size take up
+    to 8 bytes a pixel while they are read; of WebP half as many are read, of JPEG 2000 a third."""
     held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """The share of pictures that training never sees, kept to judge by; 0 for none. Sets of under 100 keep none."""
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
@@ -213,7 +216,7 @@ class Training(Section):
     micro_batch: Annotated[int, Field(ge=1, le=65536)] | None = None
     """Images that are computed at once: a batch is cut into such pieces, whose gradients are added up. Saves memory; batch
     normalisation (and ``deviation``) then see a piece only, and statistics are updated twice, because the generator draws each
-    piece again in its own turn. Without it: the whole batch."""
+    piece again in its own turn. Of several processes each computes its share of a piece. Without it: the whole batch."""
     recompute: bool = False
     """Activations are computed again for the gradients instead of being kept: less memory, about a third more time."""
     critic_steps: Annotated[int, Field(ge=1, le=1000)] = 1

@@ -10,16 +10,30 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel
 
+_NEAR = 200
+"""Letters of a name that is compared with others: finding likenesses takes the square of them."""
+
 
 def nearest(text: str, names: Iterable[str]) -> str:
     """``; did you mean NAME?``, or nothing when no name is near."""
-    found = difflib.get_close_matches(text, list(names), n=1, cutoff=0.6)
+    known = [name for name in names if len(name) <= _NEAR]
+    found = difflib.get_close_matches(text, known, n=1, cutoff=0.6) if len(text) <= _NEAR else []
     return f"; did you mean {found[0]}?" if found else ""
 
 
-def printable(text: str) -> str:
-    """A text on one line: what cannot be printed (a line break in a field's name, say) is escaped."""
+def printable(text: str, longest: int = 1000) -> str:
+    """A text on one line: what cannot be printed (a line break in a field's name, say) is escaped, what is long is cut."""
+    text = text if len(text) <= longest else f"{text[: longest - 3]}..."
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def shown(value: Any, longest: int = 60) -> str:
+    """A value as Python writes it, cut. What is nested or long beyond all measure is named by its kind."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # numbers of thousands of digits
+        return f"a {type(value).__name__}"
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
@@ -45,10 +59,9 @@ def explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
     if kind == "extra_forbidden":
         return f"{name}: unknown field{_nearest_field(place, model)}"
     if section_of(model, name):
-        return f"{name} = {found!r}: must be a section of fields"
-    shown = repr(found) if len(repr(found)) <= 60 else repr(found)[:57] + "..."
+        return f"{name} = {shown(found)}: must be a section of fields"
     allowed = _allowed(model, place[:2])
-    return f"{name} = {shown}: must be {allowed or problem['msg'].removeprefix('Input should be ')}"
+    return f"{name} = {shown(found)}: must be {allowed or problem['msg'].removeprefix('Input should be ')}"
 
 
 def to_toml(values: Mapping[str, Any], model: type[BaseModel]) -> str:

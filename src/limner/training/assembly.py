@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 
 import torch
@@ -13,6 +14,7 @@ from limner.data import Collection
 from limner.device import autocast_for, choose_precision, keep_freed_memory, parameter_type
 from limner.errors import InputError
 from limner.networks import build, place
+from limner.networks.together import ALONE, Together, join
 from limner.recipe import Player, Recipe
 from limner.tables import OBJECTIVES, OPTIMIZERS, REGULARIZERS
 from limner.training.augment import Augmentation
@@ -21,6 +23,7 @@ from limner.training.feed import Feed
 from limner.training.loop import Loop
 from limner.training.objectives import Objective
 from limner.training.step import Penalties, Step
+from limner.training.turns import pieces
 
 PENALTY_SCALE = 0.0002
 """Gamma of R1 for one pixel and a batch of one (Karras et al. 2020, "Training GANs with limited data", appendix C)."""
@@ -67,8 +70,19 @@ def _classes(recipe: Recipe, collection: Collection) -> dict[str, list[str]]:
     return {"network.classes": list(found)}
 
 
-def assemble(recipe: Recipe, collection: Collection, device: torch.device) -> Loop:
-    """Everything, ready to run; ``recipe`` is resolved."""
+def assemble(recipe: Recipe, collection: Collection, device: torch.device, together: Together = ALONE) -> Loop:
+    """Everything, ready to run.
+
+    Args:
+        recipe: resolved.
+        collection: prepared images.
+        device: of this process.
+        together: the processes that train together; each assembles its own.
+
+    Raises:
+        InputError: there are more processes than images in a batch, or in a part of one.
+    """
+    together = _with_images(together, recipe)
     keep_freed_memory()
     dtype, training = parameter_type(recipe.training.precision), recipe.training
     pair = build(
@@ -81,6 +95,7 @@ def assemble(recipe: Recipe, collection: Collection, device: torch.device) -> Lo
     generator, discriminator = (place(network, device, dtype).train() for network in pair)
     for network in (generator, discriminator):
         network.recompute = training.recompute  # type: ignore[assignment]
+        join(network, together)
     augment = Augmentation(recipe.augment, training.seed, device)
     step = Step(
         generator,
@@ -96,6 +111,7 @@ def assemble(recipe: Recipe, collection: Collection, device: torch.device) -> Lo
         generator_clip_norm=recipe.generator.clip_norm,
         discriminator_clip_norm=recipe.discriminator.clip_norm,
         micro_batch=training.micro_batch,
+        together=together,
     )
     return Loop(
         recipe=recipe,
@@ -104,6 +120,19 @@ def assemble(recipe: Recipe, collection: Collection, device: torch.device) -> Lo
         average=AveragedGenerator(generator, recipe.ema),
         images=total_images(recipe, len(collection.train)),
     )
+
+
+def _with_images(together: Together, recipe: Recipe) -> Together:
+    """The processes, each of which has images of every part of a batch."""
+    batch, micro, size = recipe.training.batch_size, recipe.training.micro_batch, together.size
+    parts = {len(part) for part in pieces(0, batch, micro)}
+    if min(parts) < size:
+        cut = "" if micro is None else f" in parts of {micro} (training.micro_batch)"
+        raise InputError(
+            f"training.batch_size = {batch}{cut}: {size} processes need a part of {size} images or more, and one has"
+            f" {min(parts)}; start fewer processes, or choose other numbers"
+        )
+    return replace(together, even=all(part % size == 0 for part in parts))
 
 
 def make_objective(recipe: Recipe) -> Objective:

@@ -6,30 +6,32 @@ done again by the training that goes on from the checkpoint before.
 
 from __future__ import annotations
 
-import json
 import math
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import save
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from limner import imaging, rundir
+from limner.errors import LimnerError
 from limner.generator import at_once, class_grid
 from limner.judging import health
 from limner.noise import Stream
 from limner.recipe import Snapshots
 from limner.rundir import RunDir
 from limner.training.guard import Guard
-from limner.training.loop import Continue, Loop, Signal
+from limner.training.loop import Continue, Loop, Signal, Stop
+from limner.training.state import State, is_finite
+from limner.training.state import restore as restore
+from limner.training.state import training_tensors as training_tensors
 
-STATE_FORMAT = 1
+RETRY_SECONDS = 60.0
+"""After which a checkpoint that could not be written is tried again."""
 ROUNDING = 1e-9
 """0.1 epochs of 30 images are 3 images, whatever binary fractions make of it."""
 GRID_START = 256
@@ -55,7 +57,9 @@ class Measure:
     def after_step(self, loop: Loop) -> Signal:
         if self._since is None:
             self._since = (loop.progress.images, loop.progress.seconds)
-        return self._log(loop) if loop.progress.step % self.steps == 0 else Continue()
+        # The last update has its line before its checkpoint: a training that is killed in between could not write it any more.
+        due = loop.progress.step % self.steps == 0 or loop.share_done >= 1.0
+        return self._log(loop) if due and loop.measures is not None else Continue()
 
     def at_end(self, loop: Loop) -> Signal:
         if loop.measures is None or self.latest.get("step") == loop.progress.step:
@@ -95,13 +99,18 @@ class Measure:
 class Checkpoint:
     """Everything that going on needs, every few minutes and at the end; never weights that are no numbers.
 
+    What cannot be written does not end the training, which may have a night's work in memory: it is told, and tried again.
+    Only at the end it makes the training one that was stopped.
+
     Args:
         run: where checkpoints lie.
         minutes: between two of them.
         keep: how many stay.
-        saved: the images seen at the checkpoint that the training goes on from, which need not be written again.
+        saved: the images seen at the newest checkpoint, which need not be written again; -1 when there is none.
         guard: what is done about weights that are no numbers.
         trusting: take every state whose weights are numbers for a healthy one, because nothing else judges them.
+
+    Its ``lock`` is held by whoever writes checkpoints, or must not meet a half written one.
     """
 
     def __init__(
@@ -117,8 +126,12 @@ class Checkpoint:
         self.description: dict[str, str] = {}
         self.guard, self.trusting = guard, trusting
         self._last = time.monotonic()
-        self._saved, self._progressed = saved, False
+        self.saved, self._progressed = saved, False
         self._healthy = self._best = False
+        self._owed: dict[str, bytes] = {}
+        self.took = 0.0
+        self.lock = threading.RLock()
+        self._failure = ""
 
     def describe(self, description: Mapping[str, str]) -> None:
         """What a generator file says of itself from here on."""
@@ -130,40 +143,63 @@ class Checkpoint:
 
     def after_step(self, loop: Loop) -> Signal:
         self._progressed = True  # so that the last checkpoint says how the training ended
+        if not self.run.is_there():
+            return Stop(f"{self.run.path} was removed while it was trained")
+        if loop.ended is not None or loop.share_done >= 1.0:
+            return Continue()  # the last one is written when all that belongs to the end is on the disk
         if self._healthy or self._best or time.monotonic() - self._last >= self.seconds:
             return self.save(loop)
         return Continue()
 
     def at_end(self, loop: Loop) -> Signal:
         asked = self._healthy or self._best or (loop.ended == "done" and self._progressed)
-        if loop.ended == "stopped" or (self._saved == loop.progress.images and not asked):
+        if loop.ended == "stopped" or (self.saved == loop.progress.images and not asked):
             return Continue()
-        return self.save(loop)
+        signal = self.save(loop)
+        if not self._failure:
+            return signal
+        since = f"the last checkpoint is of {self.saved:,} images" if self.saved >= 0 else "there is no checkpoint"
+        return Stop(f"{self._failure}; {since}: see to the disk, then 'limner resume {self.run.path}'")
 
     def save(self, loop: Loop) -> Signal:
-        """Write a checkpoint now."""
-        generator, training = _whole(loop.average.current().state_dict()), training_tensors(loop)
-        if not is_finite([*generator.values(), *training.values()]):
-            self._healthy = self._best = False
-            return self.guard.told(loop, [health.not_numbers("weights", loop.progress.images)])
-        description = {**self.description, "images": str(loop.progress.images)}
-        state = {
-            "format": STATE_FORMAT,
-            **asdict(loop.progress),
-            "ended": loop.ended,
-            "healthy": self._healthy or self.trusting,
-        }
-        files = {
-            rundir.GENERATOR: save(generator, metadata=description),
-            rundir.STATE: json.dumps(state, indent=2).encode(),
-        }
-        self.run.sync()
-        if self._best:
-            self.run.save_best(files)
-        self.run.save_checkpoint(loop.progress.images, {rundir.TRAINING: save(training), **files}, self.keep)
-        self._last, self._saved = time.monotonic(), loop.progress.images
-        self._healthy = self._best = False
+        """Write a checkpoint now; ``took`` says in how many seconds."""
+        began = time.perf_counter()
+        with self.lock:
+            state = State.of(loop)
+            best, healthy, self._healthy, self._best = self._best, self._healthy, False, False
+            if not state.is_finite():
+                return self.guard.told(loop, [health.not_numbers("weights", loop.progress.images)])
+            self._last, self._failure = time.monotonic(), ""
+            try:
+                self.write(state, healthy, best)
+            except LimnerError as error:
+                self._last += min(0.0, RETRY_SECONDS - self.seconds)
+                self._failure = str(error)
+                self.run.put_up_with(error)
+                return Continue()
+            self.run.relieved()
+        self.took = time.perf_counter() - began
         return Continue()
+
+    def write(self, state: State, healthy: bool = False, best: bool = False) -> None:
+        """Write a state as a checkpoint, and its generator as the best one.
+
+        Raises:
+            LimnerError: it cannot be written. A best generator is kept in memory for the next time.
+        """
+        files = state.generator_files(self.description, healthy or self.trusting)
+        self.run.with_room(self.run.sync)
+        if self._owed and not best:  # of a moment before this one
+            self.run.with_room(lambda: self.run.save_best(self._owed))
+            self._owed = {}
+        if best:
+            self._owed = files
+        images, whole = state.progress.images, {**state.training_file(), **files}
+        self.run.with_room(lambda: self.run.save_checkpoint(images, whole, self.keep))
+        self.saved = images
+        if self._owed:  # after the checkpoint: if a kill comes between, it is made from that
+            self.run.with_room(lambda: self.run.save_best(self._owed))
+            self._owed = {}
 
 
 class Show:
@@ -202,8 +238,7 @@ class Show:
         z = loop.latents(Stream.GRID, 0, count)
         pictures = sampled(loop.average.current(), z, loop.step.autocast, labels, at_once(loop.recipe))
         sheet = imaging.enlarged(imaging.grid(pictures, columns), 512)
-        path = self.run.save_samples(loop.progress.images, imaging.png_bytes(sheet))
-        self.shown(str(path))
+        self.shown(str(self.run.save_samples(loop.progress.images, imaging.png_bytes(sheet))))
 
 
 def is_due(settings: Snapshots, before: int, now: int, epoch_size: int) -> bool:
@@ -217,10 +252,10 @@ def is_due(settings: Snapshots, before: int, now: int, epoch_size: int) -> bool:
         every = settings.every_epochs * epoch_size
     if every is not None:
         return math.floor(now / every + ROUNDING) > math.floor(before / every + ROUNDING)
-    return before == 0 or _rung(now) > _rung(before)
+    return before == 0 or rung(now) > rung(before)
 
 
-def _rung(images: int) -> int:
+def rung(images: int) -> int:
     """How many grids are due up to so many images: geometric at first, then even."""
     if images < GRID_START:
         return 0
@@ -254,77 +289,11 @@ def sampled(
     return pixels
 
 
-def is_finite(values: Iterable[Tensor]) -> bool:
-    """Whether all of them are numbers: nothing else is worth keeping."""
-    return all(bool(torch.isfinite(value).all()) for value in values if value.is_floating_point())
-
-
-def training_tensors(loop: Loop) -> dict[str, Tensor]:
-    """Every tensor that a training consists of, by name."""
-    step = loop.step
-    tensors = {
-        **_prefixed("generator", step.generator.state_dict()),
-        **_prefixed("discriminator", step.discriminator.state_dict()),
-        **_prefixed("average", loop.average.network.state_dict()),
-        **_prefixed("augment", step.augment.state() if step.augment is not None else {}),
-    }
-    for name, optimizer in _optimizers(loop):
-        for place, state in optimizer.state_dict()["state"].items():
-            tensors.update(_prefixed(f"{name}.{place}", state))
-    return _whole(tensors)
-
-
-def restore(loop: Loop, tensors: Mapping[str, Tensor]) -> None:
-    """Put a checkpoint's tensors back where :func:`training_tensors` found them.
-
-    Raises:
-        KeyError, RuntimeError: the checkpoint is of another recipe.
-    """
-    step = loop.step
-    step.generator.load_state_dict(_below("generator", tensors))
-    step.discriminator.load_state_dict(_below("discriminator", tensors))
-    loop.average.network.load_state_dict(_below("average", tensors))
-    if step.augment is not None:
-        step.augment.restore(_below("augment", tensors))
-    for name, optimizer in _optimizers(loop):
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in _below(name, tensors).items():
-            place, field = key.split(".", 1)
-            # Moments keep their parameter's memory format: fused updates walk both in step.
-            like = parameters[int(place)]
-            state.setdefault(int(place), {})[field] = (
-                torch.empty_like(like).copy_(value) if value.shape == like.shape else value
-            )
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
 def gradient_norm(network: nn.Module) -> Tensor:
     """The length of all gradients together, as a scalar on the device."""
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     return norm
-
-
-def _optimizers(loop: Loop) -> list[tuple[str, Optimizer]]:
-    return [
-        ("generator_optimizer", loop.step.generator_optimizer),
-        ("discriminator_optimizer", loop.step.discriminator_optimizer),
-    ]
-
-
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    start = f"{prefix}."
-    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
-
-
-def _whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each tensor by itself, in plain order: safetensors wants neither shared nor strided storage."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def _plain(value: float | Tensor) -> float | None:

@@ -46,7 +46,9 @@ def conclude(
                 )
         return headline, write_report(run)
     except (LimnerError, OSError, MemoryError) as error:
-        display.say(f"note: the training is saved, but could not be judged to the end ({error})")
+        if run.is_there():
+            saved = "the training is saved, but could not be judged to the end" if loop.ended == "done" else "no report"
+            display.say(f"note: {saved} ({error})")
         return headline, None
 
 

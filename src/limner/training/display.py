@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
-from limner.progress import duration
+from limner.progress import duration, harmless
 from limner.training.loop import Continue, Loop, Signal
 
 PLAIN_SECONDS = 15.0
@@ -79,6 +79,7 @@ class Plain(Quiet):
         self._latest: Mapping[str, Any] = {}
         self._said = time.monotonic()
         self._began: float | None = None
+        self._first = (0, 0)
         self._grid = ""
 
     def say(self, text: str) -> None:
@@ -86,11 +87,13 @@ class Plain(Quiet):
 
     def preparing(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if self._began is None:
-            self._began = now
+        if self._began is None or total != self._first[1]:  # another piece of work, or one that is gone on with
+            self._began, self._first = now, (done, total)
         if (done == total and now - self._began > WORTH_TELLING) or now - self._said > PLAIN_SECONDS:
             self._said = now
-            self.say(f"prepared {done:,} of {total:,} pictures")
+            new = done - self._first[0]
+            left = f", {duration((now - self._began) * (total - done) / new)} left" if new and done < total else ""
+            self.say(f"prepared {done:,} of {total:,} pictures{left}")
 
     def grid(self, path: str) -> None:
         self._grid = path
@@ -126,12 +129,12 @@ class Live(Quiet):
         self._drawn = 0.0
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(harmless(text), highlight=False, markup=False, soft_wrap=True)
 
     def preparing(self, done: int, total: int) -> None:
         if self._preparing is None:
             self._progress.start()
-            self._preparing = self._progress.add_task("preparing", total=total, status="")
+            self._preparing = self._progress.add_task("preparing", total=total, completed=done, status="")
         self._progress.update(self._preparing, completed=done, status=f"{done:,} of {total:,} pictures")
         if done == total:
             self._progress.remove_task(self._preparing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -16,7 +16,10 @@ from limner.training.ema import AveragedGenerator
 from limner.training.feed import Feed
 from limner.training.schedule import rate_scale
 from limner.training.step import Step
-from limner.training.turns import Batch, Measures
+from limner.training.turns import Batch, Measures, joined, pieces
+
+PROCESS_BITS = 40
+"""What torch's own generator is seeded by holds the update's number in so many bits, and above them the process's."""
 
 
 @dataclass
@@ -84,6 +87,8 @@ class Loop:
         callbacks: asked in this order after each update.
         images: real images to see in all; ``None`` when time decides.
         go_back: puts a loop back to its last good state, for a rollback.
+        agree: with several processes, makes all know what one of them knows, after each update.
+        shelter: does an update in the place of :meth:`advance`, and knows what to do when memory runs out in it.
     """
 
     recipe: Recipe
@@ -93,6 +98,8 @@ class Loop:
     images: int | None
     callbacks: Sequence[Callback] = ()
     go_back: Callable[[Loop, Rollback], None] | None = None
+    agree: Callable[[Loop], None] | None = None
+    shelter: Callable[[Loop], None] | None = None
     progress: Progress = field(default_factory=Progress)
     measures: Measures | None = None
     interrupted: bool = False
@@ -103,14 +110,15 @@ class Loop:
         """Train until the recipe's duration is reached, a callback says stop, or ``interrupted`` is set from outside."""
         started = time.perf_counter() - self.progress.seconds
         while not self._is_over():
-            self.advance()
+            self.update()
             self.progress.seconds = time.perf_counter() - started
-            self._ask_all()
+            if self.ended is None:
+                self.ask_all()
         self.progress.seconds = time.perf_counter() - started
         for callback in self.callbacks:
             self._obey(callback.at_end(self))
 
-    def _ask_all(self) -> None:
+    def ask_all(self) -> None:
         """Ask each callback. After a rollback the rest are not asked: their moment has been undone."""
         for callback in self.callbacks:
             signal = callback.after_step(self)
@@ -139,17 +147,27 @@ class Loop:
             self.ended, self.reason = "stopped", signal.reason
 
     def _is_over(self) -> bool:
-        if self.ended is None:
-            if self.share_done >= 1.0:
-                self.ended = "done"
-            elif self.interrupted:
-                self.ended = "interrupted"
+        if self.ended is None and self.share_done >= 1.0:
+            self.ended = "done"
+        if self.agree is not None:
+            self.agree(self)
+        if self.ended is None and self.interrupted:
+            self.ended = "interrupted"
         return self.ended is not None
+
+    def update(self) -> None:
+        """One update, sheltered from a shortage of memory where that is arranged."""
+        if self.shelter is None:
+            self.advance()
+        else:
+            self.shelter(self)
 
     def advance(self) -> None:
         """One update. Everything random in it follows from (seed, step) or (seed, global sample index)."""
         training, progress = self.recipe.training, self.progress
-        torch.manual_seed(derived_seed(training.seed, Stream.TORCH, progress.step))
+        # Dropout knows no sample's index: each process draws from numbers of its own.
+        own = progress.step + (self.step.together.rank << PROCESS_BITS)
+        torch.manual_seed(derived_seed(training.seed, Stream.TORCH, own))
         self.set_rates()
         first, size, turns = progress.images, training.batch_size, training.critic_steps
         batches = [self.batch(first + turn * size, size) for turn in range(turns)]
@@ -164,7 +182,19 @@ class Loop:
         return self.recipe.training.batch_size * self.recipe.training.critic_steps
 
     def batch(self, first: int, count: int) -> Batch:
-        """Real images of global sample indices ``first`` to ``first + count``, and what belongs to them."""
+        """Real images of global sample indices ``first`` to ``first + count``, and what belongs to them.
+
+        With several processes: this one's share of each part.
+        """
+        shares = [self.step.together.share(part) for part in pieces(first, count, self._part)]
+        return replace(joined([self._batch(share.start, len(share)) for share in shares]), whole=count)
+
+    @property
+    def _part(self) -> int | None:
+        """Images that are gathered at once: alone, a process cuts the whole batch when it has it."""
+        return self.step.micro_batch if self.step.together.size > 1 else None
+
+    def _batch(self, first: int, count: int) -> Batch:
         indices = np.arange(first, first + count)
         labels = mix = None
         if self.recipe.network.conditioning != "none":

@@ -208,14 +208,14 @@ def _as_it_is(data: str | Path, recipe: Recipe, seconds: float, threads: int) ->
 
 def _ways(recipe: Recipe, most: int) -> Iterator[tuple[bool, int]]:
     """Whether to recompute, and the fewest images at a time: in the order in which they are tried."""
-    normed = _compares_images(recipe)
+    normed = compares_images(recipe)
     leasts = (min(STATISTICS, most), 1) if normed else (1,)
     for least in dict.fromkeys(leasts):
         for recompute in (True,) if recipe.training.recompute else (False, True):
             yield recompute, least
 
 
-def _compares_images(recipe: Recipe) -> bool:
+def compares_images(recipe: Recipe) -> bool:
     """Whether a network looks at several images together, so that it matters how many are computed at a time."""
     players = [recipe.values()[player] for player in ("generator", "discriminator")]
     return any(player.get("norm") == "batch" or player.get("deviation") for player in players)
@@ -257,7 +257,7 @@ def _said(before: Recipe, after: Recipe, found: Found, bound: int) -> str:
     if training.micro_batch != before.training.micro_batch:
         batch, at_once = training.batch_size, training.micro_batch or training.batch_size
         changes.append(f"batches of {batch} are computed {at_once} images at a time, in {-(-batch // at_once)} parts")
-        if _compares_images(after):
+        if compares_images(after):
             changes.append(
                 "what looks at several images together (batch normalisation, deviation) sees one part at a time"
             )
@@ -299,13 +299,13 @@ class Watch(threading.Thread):
         self._bound, self._mapped, self._past = bound, mapped, past
         self._parent = os.getppid()
         self._own = 0
-        self._program = _file_pages(mapped)
+        self._program = file_pages(mapped)
         self._ended = threading.Event()
 
     @staticmethod
     def measures() -> bool:
         """Whether this system says how much memory a process has."""
-        return _held() > 0
+        return held() > 0
 
     def run(self) -> None:
         while not self._ended.wait(_PERIOD):
@@ -324,11 +324,11 @@ class Watch(threading.Thread):
     def peak(self) -> int:
         """Bytes at the peak so far."""
         self._look()
-        self._program = max(self._program, _file_pages(self._mapped))
+        self._program = max(self._program, file_pages(self._mapped))
         return self._own + self._program
 
     def _look(self) -> None:
-        self._own = max(self._own, _held())
+        self._own = max(self._own, held())
 
 
 def available() -> int | None:
@@ -344,7 +344,7 @@ def available() -> int | None:
     return max(0, min(found)) if found else None
 
 
-def _held() -> int:
+def held() -> int:
     """Bytes that belong to this process alone; elsewhere than on Linux the most that it has had of all kinds."""
     with suppress(OSError, KeyError, ValueError):
         facts = _facts("/proc/self/status")
@@ -357,7 +357,7 @@ def _held() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _file_pages(mapped: Path | None) -> int:
+def file_pages(mapped: Path | None) -> int:
     """Bytes of files that this process has in memory, its program above all, but for those in a folder."""
     total, inside = 0, False
     with suppress(OSError, ValueError), open("/proc/self/smaps", encoding="utf-8", errors="replace") as file:

@@ -22,6 +22,7 @@ class Outcome:
         device: what it ran on, in words.
         verdict: how good it is, in a sentence; empty where that was not measured.
         report: where everything about it can be read.
+        follows: whether this is a process that only follows: another one has written, and tells.
     """
 
     run: RunDir
@@ -33,6 +34,7 @@ class Outcome:
     device: str
     verdict: str = ""
     report: Path | None = None
+    follows: bool = False
 
     def values(self) -> dict[str, Any]:
         """Everything, for JSON."""

@@ -19,16 +19,20 @@ def unhurried(recipe: Recipe) -> Recipe:
 
 
 def pace(loop: Loop, seconds: float = SECONDS) -> float:
-    """Images per second of a loop, from so many seconds of it or two updates; the loop is spent afterwards."""
+    """Images per second of a loop, from so many seconds of it or two updates; the loop is spent afterwards.
+
+    With several processes all of them measure, and the first one's clock counts.
+    """
     loop.recipe = unhurried(loop.recipe)
     cycle = -(-loop.step.penalties.every // loop.recipe.training.critic_steps) if loop.step.penalties.terms else 1
     _advance(loop)
     started, steps = time.perf_counter(), 0
     # Whole cycles of lazy penalties, which may cost as much as the rest of an update.
-    while steps < LEAST_STEPS or steps % cycle or time.perf_counter() - started < seconds:
+    first = loop.step.together.first
+    while first(steps < LEAST_STEPS or steps % cycle or time.perf_counter() - started < seconds):
         _advance(loop)
         steps += 1
-    return steps * loop.portion / (time.perf_counter() - started)
+    return first(steps * loop.portion / (time.perf_counter() - started))
 
 
 def _advance(loop: Loop) -> None:

@@ -16,6 +16,7 @@ from limner.recipe import DEFAULT, Recipe
 from limner.training import display as displays
 from limner.training.assembly import resolved, total_images
 from limner.training.memory import fit
+from limner.training.room import checkpoint_bytes, most_checkpoint_bytes, most_other_bytes
 from limner.training.sizing import sized
 from limner.training.warm_start import like
 
@@ -35,7 +36,9 @@ class Plan:
         images_per_second: measured, of updates.
         processor: seconds of processor time in each second that was measured: how busy the machine was.
         memory: bytes at the peak, of the process (CPU) or on the device, samples, evaluations and checkpoints included.
-        checkpoint: bytes of one checkpoint.
+        checkpoint: bytes of one checkpoint, at most.
+        checkpoints: bytes of all of them at any moment, at most.
+        others: bytes of everything else in the run directory, at most.
         epoch_size: images that are trained on.
         after: bytes at the peak by what had been done so far.
         fitted: what was changed so that the training fits into memory; empty where nothing was.
@@ -49,6 +52,8 @@ class Plan:
     processor: float
     memory: int
     checkpoint: int
+    checkpoints: int
+    others: int
     epoch_size: int
     after: Mapping[str, int]
     fitted: str = ""
@@ -81,7 +86,7 @@ class Plan:
             "micro_batch": self.recipe.training.micro_batch or self.recipe.training.batch_size,
             "recompute": self.recipe.training.recompute,
             "fitted": self.fitted,
-            "disk_bytes": self.checkpoint * (self.recipe.snapshots.keep + 1),
+            "disk_bytes": self.checkpoints + self.others,
         }
 
     def describe(self) -> str:
@@ -100,7 +105,8 @@ class Plan:
             f"time      about {duration(self.seconds)} at {self.images_per_second:,.1f} images/s,"
             f" {duration(self.seconds_per_1000_images)} for 1,000 images (measured now)",
             f"memory    {self.fitted or f'{self.memory / 1e9:.2f} GB at its peak'} (measured now)",
-            f"disk      at most {self.checkpoint * (self.recipe.snapshots.keep + 1) / 1e6:,.0f} MB of checkpoints",
+            f"disk      at most {self.checkpoints / 1e6:,.0f} MB of checkpoints ({self.checkpoint / 1e6:,.0f} MB each), and"
+            f" {self.others / 1e6:,.0f} MB of grids, logs and the report",
         ]
         for item in data["skipped"][:10]:
             lines.append(f"skipped   {item['name']}: {item['reason']}")
@@ -135,17 +141,20 @@ def plan(
         recipe = sized(resolved(recipe, collection, device), collection, device)
         fitted = fit(data, recipe, memory, SECONDS, shown.say, torch.get_num_threads())
     found = fitted.found
-    # Weights and two moments of each, the average, and the generator's own file, at 4 or 8 bytes a number.
-    width = 8 if recipe.training.precision == "float64" else 4
+    images = total_images(recipe, len(collection.train))
     return Plan(
         recipe=fitted.recipe,
         data=collection.summary,
         parameters=found.parameters,
-        images=total_images(recipe, len(collection.train)),
+        images=images,
         images_per_second=1 / found.seconds,
         processor=found.processor,
         memory=found.peak,
-        checkpoint=width * (5 * found.parameters[0] + 3 * found.parameters[1]),
+        checkpoint=checkpoint_bytes(recipe, found.parameters)[0],
+        checkpoints=most_checkpoint_bytes(recipe, found.parameters),
+        others=most_other_bytes(
+            fitted.recipe, images or round(60 * (recipe.training.minutes or 0) / found.seconds), found.epoch_size
+        ),
         epoch_size=found.epoch_size,
         after=found.after,
         fitted=fitted.said,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -12,22 +13,24 @@ from safetensors.torch import load_file
 from limner import rundir
 from limner.errors import InputError
 from limner.rundir import RunDir
-from limner.training.callbacks import STATE_FORMAT, Checkpoint, Measure, restore
+from limner.training.callbacks import Checkpoint, Measure, restore
 from limner.training.guard import event
 from limner.training.judge import Examine
 from limner.training.loop import Loop, Progress, Rollback
 
 
-def load_checkpoint(loop: Loop, checkpoint: Path) -> None:
-    """Put a loop where a checkpoint was taken.
+def load_checkpoint(loop: Loop, checkpoint: Path) -> dict[str, Any]:
+    """Put a loop where a checkpoint was taken; returns what its state says besides.
 
     Raises:
         InputError: the checkpoint is damaged, or of another recipe.
     """
     try:
         state = RunDir(checkpoint).read_json(rundir.STATE)
-        if state["format"] != STATE_FORMAT:
-            raise InputError(f"{checkpoint}: has format {state['format']}; this Limner reads format {STATE_FORMAT}")
+        if state["format"] not in range(1, rundir.STATE_FORMAT + 1):
+            raise InputError(
+                f"{checkpoint}: has format {state['format']}; this Limner reads formats 1 to {rundir.STATE_FORMAT}"
+            )
         restore(loop, load_file(checkpoint / rundir.TRAINING))
         loop.progress = Progress(
             int(state["step"]),
@@ -39,6 +42,7 @@ def load_checkpoint(loop: Loop, checkpoint: Path) -> None:
     except (OSError, SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{checkpoint}: cannot be resumed from ({first})") from error
+    return state
 
 
 @dataclass(frozen=True)

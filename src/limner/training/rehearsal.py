@@ -37,6 +37,7 @@ from limner.training.judge import sample_count
 from limner.training.loop import Loop
 from limner.training.memory import FOUND, JOB, OVER, Found, Job, Watch
 from limner.training.pace import unhurried
+from limner.training.shortage import Undo, is_shortage
 
 MOST_STEPS = 10_000
 LONG = 20.0
@@ -97,11 +98,8 @@ def main(folder: Path) -> int:
     except InputError as error:
         tell({"error": str(error)})
         return 2
-    except (MemoryError, torch.OutOfMemoryError):
-        tell({"during": meter.doing})
-        return OVER
-    except RuntimeError as error:
-        if "alloc" not in str(error):  # torch's word on a CPU: DefaultCPUAllocator: can't allocate memory
+    except (MemoryError, RuntimeError) as error:
+        if not is_shortage(error):
             raise
         tell({"during": meter.doing})
         return OVER
@@ -117,6 +115,7 @@ def rehearsed(job: Job, recipe: Recipe, device: torch.device, meter: _Meter) -> 
     meter.doing = "networks"
     recipe = unhurried(recipe)
     loop = assemble(recipe, collection, device)
+    loop.shelter = Undo(loop).around
     parameters = tuple(
         sum(parameter.numel() for parameter in network.parameters())
         for network in (loop.step.generator, loop.step.discriminator)
@@ -208,7 +207,7 @@ def _warm_up(loop: Loop, recipe: Recipe, batch: int) -> float:
 def _step(loop: Loop) -> float:
     """Seconds of one update."""
     began = time.perf_counter()
-    loop.advance()
+    loop.update()
     if loop.feed.device.type == "cuda":
         torch.cuda.synchronize(loop.feed.device)
     return time.perf_counter() - began

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 
 from limner.data import Collection
+from limner.networks.together import ALONE, Together
 from limner.recipe import Recipe
 from limner.training.assembly import assemble, total_images
 from limner.training.pace import pace
@@ -39,19 +40,22 @@ def is_sized(recipe: Recipe) -> bool:
     return not any(getattr(recipe, player).width == "auto" for player in PLAYERS)
 
 
-def sized(recipe: Recipe, collection: Collection, device: torch.device) -> Recipe:
+def sized(recipe: Recipe, collection: Collection, device: torch.device, together: Together = ALONE) -> Recipe:
     """The recipe with numbers for widths that are ``auto``; the others stay. ``recipe`` is resolved otherwise.
+
+    With several processes all of them measure together, and come to the same widths.
 
     Seconds an image are taken to be ``a + b * width ** 2``, which the work of convolutions is, from two short measurements.
     """
     if is_sized(recipe):
         return recipe
     training, probes = recipe.training, PROBES[device.type]
-    batch = min(training.batch_size, max(2, PROBED_PIXELS // (collection.width * collection.height)))
+    most = max(2, PROBED_PIXELS // (collection.width * collection.height)) * together.size
+    batch = min(training.batch_size, most)
     micro = None if training.micro_batch is None else min(training.micro_batch, batch)
     probed = recipe.changed({"training.batch_size": batch, "training.micro_batch": micro})
     rounds = [
-        [1 / pace(assemble(_with(probed, width), collection, device), SECONDS) for width in probes]
+        [1 / pace(assemble(_with(probed, width), collection, device, together), SECONDS) for width in probes]
         for _ in range(ROUNDS)
     ]
     seconds = [min(found) for found in zip(*rounds, strict=True)]

@@ -14,6 +14,9 @@ so D's weights are frozen for that pass, which saves a third of its cost and cha
 Three things may come between. Images can be augmented on their way to D, real and fake alike. A batch can be cut into parts
 that fit into memory, whose gradients add up to the batch's. And D may have several turns, each with a batch of its own, before
 G has one (the critic of a Wasserstein GAN).
+
+Several processes can play together, each with its share of every batch. Their gradients add up as those of parts do: all that
+is to be seen of it here are ``together.sum_gradients`` and, for what a look at all images decides, ``together.gather``.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from limner.networks.together import ALONE, Together
 from limner.training.augment import FAKE, FAKE_FOR_GENERATOR, REAL, REAL_FOR_GENERATOR, Augmentation
 from limner.training.objectives import Objective, classification, reconstruction
 from limner.training.regularizers import Regularizer, clip_weights
@@ -64,7 +68,8 @@ class Step:
         augment: what D sees instead of the images themselves.
         class_weight, memory_weight: of naming the classes and of drawing what it saw, for discriminators that can do those.
         generator_clip_norm, discriminator_clip_norm: the longest gradient; 0 for any.
-        micro_batch: the most images at once; ``None`` for the whole batch.
+        micro_batch: the most images at once, over all processes; ``None`` for the whole batch.
+        together: the processes that play together, each with its share of every batch and the same networks.
     """
 
     generator: nn.Module
@@ -80,6 +85,7 @@ class Step:
     generator_clip_norm: float = 0.0
     discriminator_clip_norm: float = 0.0
     micro_batch: int | None = None
+    together: Together = ALONE
 
     def __call__(self, batches: Sequence[Batch], number: int = 0, seen: int = 0) -> Measures:
         """Update D once for each batch, then G once with the last one.
@@ -91,7 +97,7 @@ class Step:
         """
         penalty = None
         for turn, batch in enumerate(batches, 1):
-            parts = batch.parts(self.micro_batch)
+            parts = batch.parts(self.micro_batch, self.together)
             # One graph of G is kept for its turn; with more parts there would be no memory for them, and G draws them again.
             keep = turn == len(batches) and len(parts) == 1
             with torch.set_grad_enabled(keep):
@@ -113,7 +119,7 @@ class Step:
         Real and fake go through D separately, so that batch normalisation never mixes them.
         """
         self.discriminator_optimizer.zero_grad(set_to_none=True)
-        total = sum(map(len, parts))
+        total = sum(part.whole for part in parts)
         measured, margins = [], []
         for part, fake in zip(parts, fakes, strict=True):
             share = len(part) / total
@@ -127,18 +133,19 @@ class Step:
                 measures = replace(measures, penalty=loss.detach())
             (share * loss).backward()  # type: ignore[no-untyped-call]
             measured.append((share, measures))
+        measures = self._sum(self.discriminator, mean(measured))
         _shorten(self.discriminator, self.discriminator_clip_norm)
         self.discriminator_optimizer.step()
         if self.penalties.clip:
             clip_weights(self.discriminator, self.penalties.clip)
-        if self.augment is not None:
-            self.augment.observe(torch.cat(margins))
-        return mean(measured)
+        if self.augment is not None and self.augment.adaptive:
+            self.augment.observe(self.together.gather(torch.cat(margins)).everything)
+        return measures
 
     def update_generator(self, parts: Sequence[Batch], fakes: Sequence[Images | None], seen: int) -> Scalar:
         """G's turn: its loss. ``fakes`` still remember how G made them; where there is none, G draws it (again)."""
         self.generator_optimizer.zero_grad(set_to_none=True)
-        total, losses = sum(map(len, parts)), []
+        total, losses = sum(part.whole for part in parts), []
         with _frozen(self.discriminator):
             for part, drawn in zip(parts, fakes, strict=True):
                 fake = self._seen(self.draw(part) if drawn is None else drawn, part, FAKE_FOR_GENERATOR, seen)
@@ -156,9 +163,18 @@ class Step:
                 share = len(part) / total
                 (share * loss).backward()  # type: ignore[no-untyped-call]
                 losses.append(share * adversarial.detach())
+        loss = self.together.sum_gradients(self.generator, sum(losses[1:], losses[0])[None])[0]
         _shorten(self.generator, self.generator_clip_norm)
         self.generator_optimizer.step()
-        return sum(losses[1:], losses[0])
+        return loss
+
+    def _sum(self, network: nn.Module, measures: Measures) -> Measures:
+        """Add up all processes' gradients of a network, and what they have measured."""
+        if self.together.size == 1:
+            return measures
+        values = measures.values()
+        sums = self.together.sum_gradients(network, torch.stack([value.double() for value in values.values()]))
+        return Measures(**dict(zip(values, sums, strict=True)))
 
     def _judge(self, real: Images, fake: Images, labels: Labels | None) -> tuple[Scalar, Measures, Logits]:
         """D's loss on images as it sees them, what there is to tell of it, and by how much it takes real images for real."""

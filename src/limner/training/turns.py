@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from limner.networks.together import ALONE, Together
+
 Images = Float[Tensor, "b c h w"]
 Latents = Float[Tensor, "b z"]
 Labels = Int[Tensor, " b"]
@@ -26,6 +28,7 @@ class Batch:
         indices: the global sample index of each, which all that is random about it follows from.
         labels: classes of the real images, and so of the fakes; ``None`` without classes.
         mix: numbers between 0 and 1, for penalties between a real image and a fake; ``None`` when there are none.
+        whole: images of the batch over all processes that train together; without it: those that are here.
     """
 
     real: Images
@@ -33,18 +36,48 @@ class Batch:
     indices: Int[np.ndarray, " b"] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     labels: Labels | None = None
     mix: Float[Tensor, " b"] | None = None
+    whole: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.whole:
+            object.__setattr__(self, "whole", len(self.real))
 
     def __len__(self) -> int:
         return len(self.real)
 
-    def parts(self, size: int | None) -> list[Batch]:
-        """The batch in parts of at most ``size``."""
-        if size is None or size >= len(self):
-            return [self]
-        return [
-            Batch(*(None if all_of is None else all_of[start : start + size] for all_of in vars(self).values()))  # type: ignore[arg-type]
-            for start in range(0, len(self), size)
-        ]
+    def parts(self, size: int | None, together: Together = ALONE) -> list[Batch]:
+        """The batch in parts of at most ``size`` images over all processes, of which each has its share."""
+        parts, start = [], 0
+        for piece in pieces(0, self.whole, size):
+            stop = start + len(together.share(piece))
+            parts.append(self if stop - start == len(self) else self._cut(slice(start, stop), len(piece)))
+            start = stop
+        return parts
+
+    def _cut(self, where: slice, whole: int) -> Batch:
+        labels, mix = (None if values is None else values[where] for values in (self.labels, self.mix))
+        return Batch(self.real[where], self.z[where], self.indices[where], labels, mix, whole)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Several batches as one."""
+    if len(batches) == 1:
+        return batches[0]
+    first = batches[0]
+    return Batch(
+        torch.cat([batch.real for batch in batches]),
+        torch.cat([batch.z for batch in batches]),
+        np.concatenate([batch.indices for batch in batches]),
+        None if first.labels is None else torch.cat([batch.labels for batch in batches if batch.labels is not None]),
+        None if first.mix is None else torch.cat([batch.mix for batch in batches if batch.mix is not None]),
+        sum(batch.whole for batch in batches),
+    )
+
+
+def pieces(first: int, count: int, size: int | None) -> list[range]:
+    """``count`` numbers from ``first`` on, in pieces of at most ``size``."""
+    step = size or count
+    return [range(start, min(start + step, first + count)) for start in range(first, first + count, step)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +99,11 @@ class Measures:
 
 
 def mean(measured: Sequence[tuple[float, Measures]]) -> Measures:
-    """What the parts of a batch showed together: each counts by its share of the images."""
-    if len(measured) == 1:
+    """What the parts of a batch showed together: each counts by its share of the images.
+
+    Where other processes have parts too, this is what those here contribute; it is to be added up.
+    """
+    if len(measured) == 1 and measured[0][0] == 1:
         return measured[0][1]
     names = measured[0][1].values()
     return Measures(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from limner.data.decode import PIXEL_LIMIT
 from limner.data.listing import ListedSource, check_writable, write_list
 from limner.data.sources import Skipped, Source, natural, open_source
 from limner.errors import InputError, LimnerError
@@ -25,12 +27,12 @@ from limner.judging.inspect.advice import Advice, advise
 from limner.judging.inspect.duplicates import STEPS, Duplicates, find_duplicates
 from limner.judging.inspect.outliers import find_outliers
 from limner.judging.inspect.quick import quick_findings
-from limner.judging.inspect.read import Reading, read
+from limner.judging.inspect.read import MOST, Reading, read
 from limner.judging.inspect.sheet import Section, draw_sheet
 from limner.progress import counted
 from limner.recipe.text import printable
 
-__all__ = ["Inspection", "check_outputs", "inspect", "quick_findings", "write_outputs"]
+__all__ = ["MOST", "Inspection", "check_outputs", "inspect", "quick_findings", "write_outputs"]
 
 SHAPES = {
     "1:3": 1 / 3, "1:2": 1 / 2, "9:16": 9 / 16, "2:3": 2 / 3, "3:4": 3 / 4, "4:5": 4 / 5, "square": 1.0,
@@ -107,6 +109,8 @@ class Inspection:
             "location": self.source.location,
             "kind": self.source.kind,
             "content_hash": self.content_hash,
+            "entries": reading.entries,
+            "looked_at": reading.looked_at,
             "count": len(names),
             "different": len(names) - len(self.left_out),
             "ignored": self.source.ignored,
@@ -114,7 +118,7 @@ class Inspection:
             "unreadable": [{"name": item.name, "reason": item.reason} for item in reading.skipped],
             "sizes": [[width, height, count] for (width, height), count in sizes.most_common()],
             "aspects": dict(_shapes(reading.sizes).most_common()),
-            "modes": dict(Counter(reading.modes).most_common()),
+            "modes": dict(reading.modes.most_common()),
             "coloured": int(reading.colour.sum()),
             "transparent": int(reading.alpha.sum()),
             "exact_copies": [[names[place] for place in group] for group in self.duplicates.exact],
@@ -133,13 +137,18 @@ class Inspection:
         """In words, for a terminal."""
         reading, names, copies = self.reading, self.reading.names, self.duplicates
         lines = [f"{self.source.location}: {len(names):,} pictures can be read"]
+        if reading.is_sample:
+            lines.append(
+                f"  of {reading.entries:,} pictures {reading.looked_at:,} were looked at, in evenly spread runs: what follows"
+                " is about these, copies among them included (--all looks at every one)"
+            )
         lines += [f"  {note}" for note in self.source.notes]
         if self.source.ignored:
             were = "file was" if self.source.ignored == 1 else "files were"
             lines.append(f"  {self.source.ignored:,} other {were} passed over: no pictures, by their names")
         lines.append(f"sizes: {_sizes(reading.sizes)}")
         lines.append(f"shapes: {_counts(_shapes(reading.sizes))}")
-        lines.append(f"modes: {_counts(Counter(reading.modes))}; {_colours(reading)}")
+        lines.append(f"modes: {_counts(reading.modes)}; {_colours(reading)}")
         if self.classes:
             lines.append(f"classes: {_classes(self.classes)}")
         problems = [
@@ -187,13 +196,22 @@ class Inspection:
         return "\n".join(map(printable, lines))  # names of files may hold anything
 
 
-def inspect(location: str | Path, *, size: tuple[int, int] | None = None, workers: int | None = None) -> Inspection:
-    """Look at a whole collection.
+def inspect(
+    location: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    workers: int | None = None,
+    pixel_limit: int | None = None,
+    most: int | None = MOST,
+) -> Inspection:
+    """Look at a collection: at all of it, or where it is very large at an evenly spread part.
 
     Args:
         location: see :func:`limner.data.sources.open_source`.
         size: width and height that the advice is to keep to.
         workers: threads that decode; as many as there are processors by default.
+        pixel_limit: a file that unpacks to more pixels is skipped.
+        most: of more pictures about so many are looked at; ``None`` for all, however many.
 
     Raises:
         InputError: nothing there, nothing that can be read, or a size outside 8 to 1024.
@@ -201,7 +219,7 @@ def inspect(location: str | Path, *, size: tuple[int, int] | None = None, worker
     began = time.perf_counter()
     source = open_source(location)
     content_hash, _ = source.content_hash()
-    reading = read(source, workers)
+    reading = read(source, workers, pixel_limit or PIXEL_LIMIT, most)
     if not reading.names:
         first = reading.skipped[0]
         raise InputError(
@@ -272,6 +290,10 @@ def write_outputs(found: Inspection, sheet: Path | None, prune: Path | None, pru
 
 def _prune(found: Inspection, path: Path, outliers: bool) -> str:
     reading = found.reading
+    if reading.is_sample:
+        raise InputError(
+            f"--prune {path}: only {reading.looked_at:,} of {reading.entries:,} pictures were looked at; give --all as well"
+        )
     out = dict(found.left_out)
     if outliers:
         for place in found.outliers:
@@ -294,16 +316,10 @@ def _prune(found: Inspection, path: Path, outliers: bool) -> str:
 
 def _sections(found: Inspection) -> list[Section]:
     """By places in the source, which counts those that cannot be read too."""
-    place_of: dict[int, int] = {}
-    names = found.reading.names
-    number = 0
-    for place, entry in enumerate(found.source.entries):
-        if number < len(names) and entry.name == names[number]:
-            place_of[number] = place
-            number += 1
+    names, place_of = found.reading.names, found.reading.places
 
     def places(group: list[int]) -> list[int]:
-        return [place_of[member] for member in group]
+        return [int(place_of[member]) for member in group]
 
     spread = np.unique(np.linspace(0, len(names) - 1, min(_SAMPLES, len(names))).round().astype(int)).tolist()
     copies = found.duplicates
@@ -338,7 +354,7 @@ def _many(one: str, several: str, items: list[str], *, apart: bool = False, most
     return [f"{len(items):,} {what}: {', '.join(shown)}"]
 
 
-def _group(group: list[int], names: list[str]) -> str:
+def _group(group: list[int], names: Sequence[str]) -> str:
     more = f" and {len(group) - 4:,} more" if len(group) > 4 else ""
     return " = ".join(names[place] for place in group[:4]) + more
 

@@ -22,6 +22,7 @@ BASIS = (
 )
 _CUT = 0.2
 """From this share of a picture lost to ``crop``, on the median, padding is suggested."""
+_SIZES = 20_000
 _LARGE = 6.0
 """From this many times the suggested side on, a few pictures are cut in pieces."""
 
@@ -104,7 +105,8 @@ def advise(
     image = Recipe.load(DEFAULT).image
     if size is not None:
         image = image.model_copy(update={"width": size[0], "height": size[1]})
-    sample = Sample(tuple((int(width), int(height)) for width, height in sizes), not colour, alpha_share)
+    spread = sizes[:: max(1, len(sizes) // _SIZES)]  # whose medians are those of all
+    sample = Sample(tuple((int(width), int(height)) for width, height in spread), not colour, alpha_share)
     target = resolve(image, sample)
     width, height, channels = target.width, target.height, target.channels
     reasons = [_why_size(sizes, target, size is not None, image.max_side)]

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from limner.data.copies import (
-    FLAT,
-    LIMIT,
-    candidates,
-    compare,
-    descriptors,
-    groups_of,
-    near_copy_groups,
-    reach,
-)
+from limner.data.copies import compare, groups_of, near_copy_groups
+from limner.data.search import FLAT, Looks, candidates, equal_rows, reach
 
 __all__ = ["Duplicates", "Turned", "find_duplicates", "near_copy_groups"]
 
@@ -68,7 +60,7 @@ class Duplicates:
 
 def find_duplicates(
     thumbs: UInt8[np.ndarray, "n 32 32 c"],
-    digests: Sequence[bytes],
+    digests: UInt8[np.ndarray, "n 16"],
     sizes: Int[np.ndarray, "n 2"],
     advance: Callable[[], None] = lambda: None,
 ) -> Duplicates:
@@ -80,16 +72,14 @@ def find_duplicates(
         sizes: widths and heights of the pictures.
         advance: called when one of the ``STEPS`` parts of the work is done.
     """
-    first: dict[bytes, int] = {}
-    same: dict[int, list[int]] = {}
-    for place, digest in enumerate(digests):
-        same.setdefault(first.setdefault(digest, place), []).append(place)
-    exact = [places for places in same.values() if len(places) > 1]
-    alone = np.array(sorted(same), dtype=np.int64)
+    alone, kinds = equal_rows(digests)
+    order = np.argsort(kinds, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(kinds[order])) + 1)
+    exact = [part.tolist() for part in parts if len(part) > 1]
     aspects = np.log(sizes[:, 0] / sizes[:, 1]) if len(sizes) else np.zeros(0)
     numbers = groups_of(thumbs[alone])
     advance()
-    _, contrast = descriptors(thumbs[alone])
+    contrast = Looks(thumbs, alone).contrast
     order = np.argsort(numbers, kind="stable")
     near: list[list[int]] = []
     kept: list[int] = []
@@ -117,16 +107,14 @@ def _turned(
     advance: Callable[[], None],
 ) -> list[Turned]:
     """Pairs of ``places`` that show the same once one is turned; each pair once."""
-    if not 2 <= len(places) <= LIMIT:
+    if len(places) < 2:
         return []
-    images = np.ascontiguousarray(thumbs[places])
-    found, contrast = descriptors(images)
-    relative, absolute = reach(found, contrast)
+    found = Looks(thumbs, places)
+    relative, absolute = reach(found)
     either = _NEARER * np.maximum(relative, absolute)
     pairs: dict[tuple[int, int], str] = {}
     for how, (turn, swaps) in _TURNS.items():
-        turned = np.ascontiguousarray(turn(images))
-        queries, _ = descriptors(turned)
+        queries = Looks(thumbs, places, turn)
         for one, other, distance in candidates(queries, found, either, either):
             usual = distance <= np.minimum(relative[one], relative[other])
             tiny = distance <= np.minimum(absolute[one], absolute[other])
@@ -134,7 +122,7 @@ def _turned(
             keep = (usual | tiny) & (np.abs(shape) <= SAME_SHAPE)
             keep &= one != other if how == "turned by 90 degrees" else one < other
             one, other, usual = one[keep], other[keep], usual[keep]
-            result = compare(turned[one], images[other])
+            result = compare(queries.images(one), found.images(other))
             sure = result.saved_again | (result.same_subject & usual & (result.agreement >= _AGREEMENT))
             for left, right in zip(places[one[sure]].tolist(), places[other[sure]].tolist(), strict=True):
                 pairs.setdefault((min(left, right), max(left, right)), how)

@@ -30,8 +30,8 @@ def find_outliers(thumbs: UInt8[np.ndarray, "n 32 32 c"], leave: Bool[np.ndarray
     places = np.flatnonzero(~leave)
     if len(places) < LEAST:
         return np.zeros(0, np.int64)
-    points = _features(thumbs[places])
-    points = points - np.median(points, axis=0)
+    points = _features(thumbs, places)
+    points -= np.median(points, axis=0)
     spread = np.maximum(1.4826 * np.median(np.abs(points), axis=0), points.std(axis=0))
     points = (points / np.maximum(spread, 1e-3)).astype(np.float32)
     sample = points[:: max(1, len(points) // _SAMPLE)]
@@ -50,10 +50,10 @@ def find_outliers(thumbs: UInt8[np.ndarray, "n 32 32 c"], leave: Bool[np.ndarray
     return found
 
 
-def _features(thumbs: UInt8[np.ndarray, "n 32 32 c"]) -> Float[np.ndarray, "n d"]:
+def _features(thumbs: UInt8[np.ndarray, "n 32 32 c"], numbers: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m d"]:
     parts = []
-    for start in range(0, len(thumbs), _BLOCK):
-        images = thumbs[start : start + _BLOCK].astype(np.float32) / 255
+    for start in range(0, len(numbers), _BLOCK):
+        images = thumbs[numbers[start : start + _BLOCK]].astype(np.float32) / 255
         count, channels = len(images), images.shape[-1]
         colours = images[..., :3]
         grey = colours.mean(axis=-1)

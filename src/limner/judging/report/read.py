@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ from limner.errors import InputError
 from limner.judging.report.words import mapping, text, whole_number
 from limner.recipe import Recipe
 from limner.rundir import RunDir
+from limner.rundir.logs import LONGEST
 
 Line = dict[str, Any]
 LARGEST = 64 * 2**20
 """Bytes of a log that are read; a log of that size has over a hundred thousand lines."""
+MOST_LINES = 300_000
 
 
 @dataclass
@@ -106,7 +110,8 @@ def contents(run: RunDir) -> Contents:
 
 def _read_recipe(run: RunDir, found: Contents) -> None:
     try:
-        found.recipe_text = (run.path / rundir.RECIPE).read_bytes()[:100_000].decode("utf-8", "replace")
+        with (run.path / rundir.RECIPE).open("rb") as file:
+            found.recipe_text = file.read(100_000).decode("utf-8", "replace")
         found.recipe = run.recipe()
     except (OSError, InputError) as error:
         first = text(str(error).splitlines()[0] if str(error) else "unreadable")
@@ -131,15 +136,17 @@ def _lines(run: RunDir, name: str, found: Contents) -> list[Line]:
         if path.stat().st_size > LARGEST:
             found.notes.append(f"{name} is over {LARGEST // 2**20} MiB; it was passed over.")
             return []
-        read = list(run.records(name))
+        read = list(islice(run.records(name), MOST_LINES))
         with path.open("rb") as file:
-            written = sum(1 for line in file if line.strip())
+            written = sum(1 for line in iter(partial(file.readline, LONGEST), b"") if line.strip())
     except (OSError, RecursionError, ValueError):
         found.notes.append(f"{name} cannot be read.")
         return []
     kept = [record for record in read if whole_number(record.get("images")) is not None]
     lost = written - len(kept)
-    if lost > 0:
+    if len(read) == MOST_LINES:
+        found.notes.append(f"Of {name} the first {MOST_LINES:,} lines were read.")
+    elif lost > 0:
         found.notes.append(f"{lost:,} of the {written:,} lines of {name} are damaged and left out.")
     return sorted(kept, key=lambda record: int(record["images"])) if name != rundir.EVENTS else kept
 

@@ -1,0 +1,108 @@
+"""What a recipe's networks would be, without making them: shapes, numbers, and the memory that drawing takes.
+
+Modules on torch's ``meta`` device have shapes and no numbers, so that a description that asks for a hundred gigabytes costs
+nothing to look at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limner.errors import InputError
+
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_KINDS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory that the machine has; ``None`` where it does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def check_room(generator: nn.Module, discriminator: nn.Module) -> None:
+    """Find out whether a pair of outlines could be made at all.
+
+    Raises:
+        InputError: its weights alone would not fit into the machine.
+    """
+    count = sum(parameter.numel() for network in (generator, discriminator) for parameter in network.parameters())
+    room = physical_memory()
+    if room is not None and 4 * count > room:
+        raise InputError(
+            f"the recipe's networks would have {count:,} weights, {4 * count / 1e9:,.0f} GB, and this machine has"
+            f" {room / 1e9:,.0f} GB of memory; lower generator.width and discriminator.width (or hidden)"
+        )
+
+
+def check_weights(network: nn.Module, found: Mapping[str, tuple[list[int], str]], where: str) -> None:
+    """Find out whether a file's tensors are those of an outline, before any of them is read.
+
+    Args:
+        network: on the ``meta`` device.
+        found: shape and type (as safetensors names it) of each tensor of the file, by name.
+        where: the file, for the message.
+
+    Raises:
+        InputError: one is missing, too many, of another shape, or not of numbers.
+    """
+    wanted = network.state_dict()
+    for name, tensor in wanted.items():
+        if name not in found:
+            raise _unfit(where, f"{name} is missing")
+        shape, kind = found[name]
+        if list(tensor.shape) != shape:
+            raise _unfit(where, f"{name} is {_sides(shape)} and should be {_sides(tensor.shape)}")
+        if kind not in (_FLOATS if tensor.is_floating_point() else (_KINDS.get(tensor.dtype),)):
+            raise _unfit(where, f"{name} is of type {kind[:20]}")
+    extra = next((name for name in found if name not in wanted), None)
+    if extra is not None:
+        raise _unfit(where, f"{extra[:100]!r} belongs to no layer")
+
+
+def _unfit(where: str, why: str) -> InputError:
+    return InputError(f"{where}: its weights do not fit its recipe ({why})")
+
+
+def _sides(shape: Any) -> str:
+    return "x".join(map(str, list(shape)[:9])) or "a single number"
+
+
+def drawing_bytes(network: nn.Module, latent: int, classes: int) -> int:
+    """Bytes that drawing one picture takes beside the weights, about: the layer with most going in and coming out.
+
+    Args:
+        network: a generator on the ``meta`` device.
+        latent: length of its latent vectors.
+        classes: how many it knows; 0 for none.
+    """
+    most = 0
+
+    def measure(_: nn.Module, given: tuple[Any, ...], made: Any) -> None:
+        nonlocal most
+        sizes = [value.numel() * value.element_size() for value in (*given, made) if isinstance(value, Tensor)]
+        most = max(most, sum(sizes))
+
+    hooks = [module.register_forward_hook(measure) for module in network.modules()]
+    try:
+        with torch.inference_mode():
+            labels = (torch.zeros(1, dtype=torch.int64, device="meta"),) if classes else ()
+            network.eval()(torch.empty(1, latent, device="meta"), *labels)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return most
+
+
+def filled(network: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """An outline with weights: on the CPU, as float32. ``tensors`` were found to fit (:func:`check_weights`)."""
+    made = network.to_empty(device="cpu")
+    made.load_state_dict(tensors)
+    return made

@@ -1,0 +1,64 @@
+"""What precedes a training on every one of its processes: the same pictures, the same recipe, a loop of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from limner.data import Collection, prepare
+from limner.recipe import Recipe
+from limner.training.assembly import assemble, resolved
+from limner.training.display import Display
+from limner.training.distributed import Group
+from limner.training.loop import Loop
+from limner.training.pace import pace
+
+
+def ready(
+    location: str | Path, recipe: Recipe, group: Group, display: Display
+) -> tuple[Collection, Recipe, torch.device]:
+    """The collection, the recipe with what was measured on it, and this process's device.
+
+    Args:
+        location: where the data is, for every process.
+        recipe: the same on all.
+        group: the processes.
+        display: where progress is shown.
+
+    Raises:
+        InputError: the recipe, the device or the data is wrong, or not all processes have the same.
+    """
+    device = group.device(recipe.training.device)
+    collection = group.host_by_host(
+        lambda: prepare(location, recipe.image, seed=recipe.training.seed, progress=display.preparing)
+    )
+    group.check_data(collection)
+    return collection, group.recipe(resolved(recipe, collection, device)), device
+
+
+def paced(recipe: Recipe, collection: Collection, device: torch.device, group: Group) -> tuple[Loop, float | None]:
+    """A loop at its beginning; and images per second, where something depends on them.
+
+    They are measured on a loop of its own: the training is the same whether it was measured or not.
+    """
+    rate = pace(assemble(recipe, collection, device, group.together)) if asks_for_pace(recipe) else None
+    recipe = group.recipe(scheduled(recipe, rate))
+    return assemble(recipe, collection, device, group.together), rate
+
+
+def asks_for_pace(recipe: Recipe) -> bool:
+    """Whether images per second have to be known before the training begins."""
+    falling = recipe.schedule.name != "constant" and recipe.schedule.images is None
+    return (recipe.evaluation.share > 0 and recipe.evaluation.every_images is None) or (
+        falling and recipe.training.minutes is not None
+    )
+
+
+def scheduled(recipe: Recipe, rate: float | None) -> Recipe:
+    """The recipe with the images over which rates fall, where minutes decide how long a training is."""
+    settings, minutes = recipe.schedule, recipe.training.minutes
+    if settings.name == "constant" or settings.images is not None or minutes is None or rate is None:
+        return recipe
+    images = round(60 * minutes * (1 - recipe.evaluation.share) * rate)
+    return recipe.changed({"schedule.images": max(settings.warmup_images + 1, images)})

@@ -1,0 +1,154 @@
+"""A training gone on with from its newest checkpoint, as if it had never stopped; what is not as it was is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from limner import rundir
+from limner.data import Collection
+from limner.device import environment
+from limner.errors import InputError
+from limner.recipe import Recipe
+from limner.rundir import RunDir
+from limner.training import display as displays
+from limner.training.distributed import Group
+from limner.training.guard import event
+from limner.training.meeting import joined
+from limner.training.outcome import Outcome
+from limner.training.preparing import paced, ready
+from limner.training.recovery import load_checkpoint
+from limner.training.running import follow, make_judge, run_to_end
+
+
+def resume(
+    path: str | Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    display: displays.Display | None = None,
+) -> Outcome:
+    """Go on with a training from its newest checkpoint, exactly as if it had never stopped.
+
+    Started by ``torchrun``, all processes train together; only the first one needs the run directory.
+
+    Args:
+        path: the run directory.
+        overrides: fields to change from here on, by ``section.field`` (a longer duration, say).
+        display: where news go.
+
+    Raises:
+        InputError: it is no run directory, has no checkpoint that is as it was written, or its data is gone.
+        LimnerError: something failed on the way.
+    """
+    with joined() as group, displays.opened(display if group.leads else displays.Quiet()) as shown:
+        return go_on(path, overrides or {}, group, shown)
+
+
+def go_on(path: str | Path, overrides: Mapping[str, Any], group: Group, shown: displays.Display) -> Outcome:
+    """:func:`resume` for a group of processes that have met."""
+    if not group.leads:
+        collection, recipe, device = ready(group.first(""), group.recipe(None), group, shown)
+        return follow(paced(recipe, collection, device, group)[0], group)
+    run = RunDir.open(path)
+    with run.locked():
+        run.say = shown.say
+        run.sweep()
+        before = run.recipe()
+        recipe = _stretched(before.changed(overrides), before)
+        for player in ("generator", "discriminator"):
+            for name in ("width", "optimizer"):
+                was, now = (getattr(getattr(one, player), name) for one in (before, recipe))
+                if was != now:
+                    raise InputError(
+                        f"{run.path}: {player}.{name} is {was} and cannot be changed on the way (to {now})"
+                    )
+        checkpoint = _checkpoint(run)
+        data, was = run.read_json(rundir.DATA), run.read_json(rundir.ENVIRONMENT)
+        if not isinstance(data.get("location"), str):
+            raise InputError(f"{run.path / rundir.DATA}: is damaged (it has no location)")
+        location = group.first(data["location"])
+        collection, recipe, device = ready(location, group.recipe(recipe), group, shown)
+        judge = make_judge(recipe, collection, device, shown)
+        loop, rate = paced(recipe, collection, device, group)
+        recipe = loop.recipe
+        state = {} if checkpoint is None else load_checkpoint(loop, checkpoint)
+        images, attempt = loop.progress.images, loop.progress.rollbacks
+        if overrides and loop.images is not None and loop.images < loop.progress.images:
+            raise InputError(
+                f"{run.path}: has seen {loop.progress.images:,} images already, more than the {loop.images:,} asked for;"
+                " durations count from the beginning of the training"
+            )
+        now = {**environment(device, recipe.training.precision), "processes": group.size}
+        before_now = [was, *(line.get("environment", {}) for line in run.records(rundir.EVENTS))]
+        notes = _inexact(data, collection, before_now, now)
+        for note in notes:
+            shown.say(f"note: {note}")
+        if not notes:
+            exact = ", exactly as if it had never stopped" if device.type == "cpu" else ""
+            shown.say(f"goes on from {images:,} images{exact}")
+        if recipe != before:
+            run.write(rundir.RECIPE, recipe.to_toml())
+        run.write(rundir.DATA, collection.summary)
+        unfinished = state.get("unfinished") is True
+        run.rewind(images, attempt, unfinished)
+        run.mend_best()
+        if state.get("ended") == "done" and state.get("reason") and not overrides:
+            # It had all that it was to have; only what comes after the training may be missing.
+            loop.ended, loop.reason = "done", str(state["reason"])
+        details = {"content_hash": collection.content_hash, "environment": now, "changes": dict(overrides)}
+        run.append(rundir.EVENTS, event("resumed", images, **details))
+        return run_to_end(run, loop, collection, judge, rate, shown, group, unfinished)
+
+
+def _stretched(recipe: Recipe, before: Recipe) -> Recipe:
+    """The recipe with a schedule as much longer as its minutes are."""
+    images, minutes, had = before.schedule.images, recipe.training.minutes, before.training.minutes
+    if images is None or minutes is None or had is None or minutes == had or recipe.schedule != before.schedule:
+        return recipe
+    return recipe.changed({"schedule.images": max(recipe.schedule.warmup_images + 1, round(images * minutes / had))})
+
+
+def _checkpoint(run: RunDir) -> Path | None:
+    """What to go on from; ``None`` for the beginning, where a training was killed before it had seen anything.
+
+    Raises:
+        InputError: there is none to go on from, and something would be lost by beginning again.
+    """
+    begun = any(True for _ in run.records(rundir.LOG)) or any(run.samples())
+    warm = any(line.get("event") not in ("started", "resumed") for line in run.records(rundir.EVENTS))
+    if not run.checkpoints() and not begun and not warm:
+        return None
+    return run.newest_checkpoint()[1]
+
+
+def _inexact(
+    data: Mapping[str, Any], collection: Collection, before: Sequence[Mapping[str, Any]], now: Mapping[str, Any]
+) -> list[str]:
+    """Why a resumed training will not be, bit for bit, what an unbroken one would have been."""
+    notes = []
+    if collection.content_hash != data.get("content_hash"):
+        notes.append(
+            f"{data['location']} has changed since this training began; it goes on with what is there now,"
+            " not as it would have"
+        )
+    changed = []
+    for key in ("torch", "processor", "device", "threads", "precision"):
+        had = list(dict.fromkeys(str(one[key]) for one in before if key in one))
+        if had and had != [str(now[key])]:
+            changed.append(f"{key} was {', then '.join(had)} and is {now[key]}")
+    if changed:
+        notes.append(f"{'; '.join(changed)}: the training goes on, but not bit for bit as it would have")
+    processes = list(dict.fromkeys(one.get("processes", 1) for one in before if one))
+    if processes != [now["processes"]]:
+        notes.append(
+            f"processes were {', then '.join(map(str, processes))} and are {now['processes']}: the same pictures come in the"
+            " same order, but sums are rounded otherwise, so the training goes on, but not bit for bit as it would have"
+        )
+    version = str(next((one["limner"] for one in reversed(before) if "limner" in one), now["limner"]))
+    if version != now["limner"]:
+        notes.append(
+            f"limner was {version} and is {now['limner']}: the training goes on, but bit for bit only if nothing that it uses"
+            " has changed between these versions (CHANGELOG.md says so)"
+        )
+    return notes
