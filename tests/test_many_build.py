@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from cache_support import SMALL, Settings, files, save, settled
-from limner.data import build, cache, journal, prepare, sinks
+from limner.data import build, cache, drawn, journal, prepare, sinks
 from limner.data.columns import Names, pack, ranks, read_columns, write_columns
 from limner.data.journal import Busy, Journal
+from limner.data.listing import write_list
+from limner.data.sources import open_source
 from limner.errors import InputError
 
 COUNT = 130
@@ -249,6 +251,31 @@ def test_arrays_are_taken_up_within_a_block(tmp_path: Path, monkeypatch: pytest.
     assert (np.asarray(again.images)[..., 0] == images).all()
     assert "at 768 of 1,000 pictures" in again.summary["warnings"][0]
     assert again.labels is not None and again.labels.tolist() == (np.arange(1000) % 3).tolist()
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_drawn_pictures_are_gone_on_with(listed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes draw from the place where it was broken off, and nothing before it."""
+    monkeypatch.setattr(drawn, "_PER_WORKER", 10)
+    monkeypatch.setattr(journal, "BYTES", 10 * 16 * 16)
+    data = "procedural:initials:41"
+    if listed:
+        names = [entry.name for entry in open_source(data).entries if not entry.name.endswith("7")]
+        data = str(tmp_path / "list.json")
+        write_list(Path(data), "procedural:initials:41", "", names, [])
+    image = Settings(16, 16)
+    whole = prepare(data, image, cache_dir=tmp_path / "whole", workers=1)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 16:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(data, image, cache_dir=tmp_path / "kept", workers=2, progress=interrupt)
+    again = prepare(data, image, cache_dir=tmp_path / "kept", workers=2)
+    assert "went on" in again.summary["warnings"][-1]
+    assert (np.asarray(again.images) == np.asarray(whole.images)).all() and again.names == whole.names
+    assert contents(tmp_path / "kept") == contents(tmp_path / "whole")
 
 
 def test_a_journal_in_numbers(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ import limner
 import limner.training.outcome
 from conftest import Cli, discs
 from limner import rundir
+from limner.errors import LimnerError
 from limner.recipe import Recipe
 from limner.recipe.rules import merged
 from limner.rundir import RunDir
@@ -302,3 +303,21 @@ def test_an_interval_that_was_not_measured_yet_is_measured_when_it_goes_on(tmp_p
     (outcome.run.path / rundir.METRICS).write_text(json.dumps({**line, "took": 3600.0}) + "\n")
     resumed = limner.resume(outcome.run.path, display=Quiet())
     assert resumed.ended == "done" and (resumed.run.recipe().evaluation.every_images or 0) > 1000
+
+
+def test_a_best_generator_that_could_not_be_written_is_written_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    sync, refused = RunDir.sync, []
+
+    def refuse(run: RunDir) -> None:
+        lines = list(run.records(rundir.METRICS))
+        if lines and lines[-1]["images"] == 20 and len(refused) < 2:
+            refused.append(lines[-1]["best"])
+            raise LimnerError("the log: cannot be written")
+        sync(run)
+
+    monkeypatch.setattr(RunDir, "sync", refuse)
+    monkeypatch.setattr("limner.training.judge._is_best", lambda line, before: line["images"] == 20)
+    outcome = small(tmp_path, "run", snapshots__checkpoint_minutes=1e-9, **JUDGED)
+    assert refused == [True, True] and outcome.ended == "done"
+    assert outcome.run.read_json(f"{rundir.CHECKPOINTS}/{rundir.BEST}/{rundir.STATE}")["images"] == 20
+    assert 20 not in dict(outcome.run.checkpoints()), "that moment's own checkpoint could not be written"

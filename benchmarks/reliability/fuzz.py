@@ -73,7 +73,7 @@ FULL = {
     "lists": 500,
     "weights": 600,
     "reports": 300,
-    "resume": 60,
+    "resume": 100,
     "commands": 40,
 }
 QUICK = {

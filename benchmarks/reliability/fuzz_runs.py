@@ -263,19 +263,19 @@ def report(chance: random.Random, folder: Path) -> Case:
     run, what = attacked(chance, folder)
     if chance.random() < 0.02:
         what += ", " + many_lines(chance, run)
-    which = chance.choice(("report", "report", "report", "generate", "timelapse", "evaluate"))
+    which = chance.choice(("report", "report", "report", "generate", "timelapse"))
     call = [which, str(run)]
     if which == "generate":
         call += ["--count", "2"]
-    if which == "evaluate":
-        call = ["report", str(run)]
-    return Case(call, [run], f"{which} of a run with {what}")
+    return Case(call, [run], f"a run with {what}")
 
 
 def resume(chance: random.Random, folder: Path) -> Case:
-    """Gone on with, for two more updates."""
+    """Gone on with, for two more updates; or evaluated."""
     run, what = attacked(chance, folder)
-    return Case(["resume", str(run), "--images", "24"], [run], f"resume of a run with {what}")
+    if chance.random() < 0.25:
+        return Case(["evaluate", str(run), "--count", "8"], [run], f"a run with {what}")
+    return Case(["resume", str(run), "--images", "24"], [run], f"a run with {what}")
 
 
 GROUPS: dict[str, Make] = {"reports": report, "resume": resume}

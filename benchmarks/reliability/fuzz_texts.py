@@ -157,7 +157,8 @@ def a_list(chance: random.Random, folder: Path) -> Case:
         content = json.dumps(value).encode()
     elif kind < 9:
         good = {"format": "limner list 1", "location": "data", "content_hash": "", "names": ["good0.png", "good1.png"]}
-        content, what = damaged(chance, json.dumps(good, indent=1).encode()), "damaged"
+        content, what = json.dumps(good, indent=1).encode(), "damaged"
+        content = damaged(chance, content) if chance.random() < 0.8 else content
     else:
         what, content = chance.choice(HARD_LISTS)
     path.write_bytes(content)

@@ -13,19 +13,20 @@ Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from limner.data.archive import Archive, BadArchive
-from limner.data.sources import Entry, LazyEntries, Part, Source, Unreadable, file_stamp, safe_title
+from limner.data.sources import Entry, LazyEntries, Part, Source, Unreadable, file_stamp, open_regular, safe_title
 from limner.errors import InputError
 from limner.recipe.text import printable
 
@@ -247,7 +248,12 @@ def open_npy(location: str | Path) -> ArraySource:
     """
     path = resolved(location)
     try:
-        array = np.lib.format.open_memmap(path, mode="r")  # maps or refuses; there is nothing in it that unpickles
+        with open_regular(path) as file:
+            shape, by_column, dtype = _header(file)
+            start, size = file.tell(), file.seek(0, io.SEEK_END)
+        _check(shape, dtype, size - start, exactly=False)
+        order: Literal["C", "F"] = "F" if by_column else "C"
+        array = np.memmap(path, dtype, "r", start, shape, order) if math.prod(shape) else np.empty(shape, dtype)
     except Exception as error:  # a damaged header makes NumPy's parser raise nearly anything
         raise InputError(f"data {path}: not a .npy array that can be read ({why(error)})") from None
     return ArraySource(path, "npy", Stack(array.shape, array.dtype, lambda: array), None, {"": path})
@@ -302,31 +308,41 @@ class _Member:
     @classmethod
     def of(cls, archive: Archive, place: int, path: Path) -> _Member:
         with archive.open(place) as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, by_column, dtype = read(file)
+            shape, by_column, dtype = _header(cast(IO[bytes], file))
             return cls(archive, place, path, shape, dtype, by_column, file.tell())
 
     def load(self) -> Shaped[np.ndarray, "*shape"]:
         """The array: mapped where it lies in the file as it is, else unpacked. Nothing is unpickled."""
-        if self.dtype.hasobject:
-            raise BadArchive("it holds Python objects, which are never read")
         if self.archive.is_encrypted(self.place):
             raise BadArchive("encrypted")
         size = int(self.archive.sizes[self.place])
-        count: int = math.prod(list(self.shape))
-        if min(self.shape, default=0) < 0 or count * self.dtype.itemsize != size - self.start:
-            raise BadArchive(
-                f"its header announces {list(self.shape)[:9]} of {self.dtype}, and {size:,} bytes are there"
-            )
+        _check(self.shape, self.dtype, size - self.start, exactly=True)
         order: Literal["C", "F"] = "F" if self.by_column else "C"
         begin = self.archive.stored_at(self.place)
-        if begin is not None and count:
+        if begin is not None and 0 not in self.shape:
             return np.memmap(self.path, self.dtype, "r", begin + self.start, self.shape, order)
         if size > UNPACKED_BYTES:
             raise BadArchive(f"{size:,} bytes would have to be unpacked into memory; save it as .npy, which is mapped")
         numbers = np.frombuffer(self.archive.read_into(self.place), self.dtype, offset=self.start)
         return numbers.reshape(self.shape, order=order)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether columns come first, and type; the file then stands where the numbers begin."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, by_column, dtype = read(file)
+    return shape, by_column, dtype
+
+
+def _check(shape: tuple[int, ...], dtype: np.dtype[Any], there: int, exactly: bool) -> None:
+    """Whether so many bytes of numbers are what a header announces; objects are never read. Raises BadArchive."""
+    if dtype.hasobject:
+        raise BadArchive("it holds Python objects, which are never read")
+    wanted = math.prod(list(shape)) * dtype.itemsize
+    if min(shape, default=0) < 0 or wanted > there or (exactly and wanted < there):
+        kind = str(dtype) if len(str(dtype)) < 60 else "records"
+        raise BadArchive(f"its header announces {list(shape)[:9]} of {kind}, and {there:,} bytes are there")
 
 
 def choose(axes: dict[str, int], location: str) -> str:

@@ -7,7 +7,6 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -225,13 +224,8 @@ def _pictures(
             if fitted(size, target) == ((0.0, 0.0, *size), size):  # nothing to resample: all of them at once
                 yield convert_channels(block, target.channels, target.background), size, PLAIN[block.shape[3]]
                 continue
-        stream = source.stream(target, workers)
-        # A source that streams begins at its beginning: what is there already is drawn again and passed over.
-        for item in (
-            islice(stream, start, None)
-            if stream is not None
-            else ordered(one, range(start, stop), workers, source.weight)
-        ):
+        stream = source.stream(target, workers, start)
+        for item in stream or ordered(one, range(start, stop), workers, source.weight):
             if isinstance(item, Skipped):
                 yield item, (0, 0), ""
             else:

@@ -81,12 +81,12 @@ class DrawnSource(Source):
         """The same collection drawn at another size."""
         return DrawnSource(self.location, (width, height), self.seed)
 
-    def stream(self, target: Target, workers: int) -> Iterator[Decoded | Skipped] | None:
+    def stream(self, target: Target, workers: int, first: int = 0) -> Iterator[Decoded | Skipped] | None:
         """Draw with several processes; ``None`` when it is not worth starting them."""
-        workers = min(workers, len(self.entries) // _PER_WORKER)
-        return self._drawn(target, workers) if workers > 1 and sys.executable else None
+        workers = min(workers, (len(self.entries) - first) // _PER_WORKER)
+        return self._drawn(target, workers, first) if workers > 1 and sys.executable else None
 
-    def _drawn(self, target: Target, workers: int) -> Iterator[Decoded]:
+    def _drawn(self, target: Target, workers: int, first: int) -> Iterator[Decoded]:
         channels = _CHANNELS[self.mode]
         shape = (self.size[1], self.size[0], channels)
         command = [
@@ -102,14 +102,14 @@ class DrawnSource(Source):
             for worker in range(workers):
                 processes.append(
                     subprocess.Popen(
-                        [*command, str(worker)],
+                        [*command, str(first + worker)],
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE,
                         env=environment,
                         start_new_session=True,  # Ctrl-C is for this process, which then ends them
                     )
                 )
-            for index in range(len(self.entries)):
+            for index in range(len(self.entries) - first):
                 pixels = np.frombuffer(_exactly(processes[index % workers], int(np.prod(shape))), np.uint8)
                 yield decode(pixels.reshape(shape), target)
         finally:

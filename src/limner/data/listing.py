@@ -127,14 +127,15 @@ class ListedSource(Source):
         sized._content = ""  # that of the size at which it was drawn first
         return sized
 
-    def stream(self, target: Target, workers: int) -> Iterator[Decoded | Skipped] | None:
+    def stream(self, target: Target, workers: int, first: int = 0) -> Iterator[Decoded | Skipped] | None:
         """See :meth:`Source.stream`."""
-        stream = self._inner.stream(target, workers)
-        return None if stream is None else _chosen(stream, set(self._places))
+        begin = self._places[first] if first < len(self._places) else len(self._inner.entries)
+        stream = self._inner.stream(target, workers, begin)
+        return None if stream is None else _chosen(stream, begin, set(self._places))
 
 
-def _chosen(stream: Iterator[Decoded | Skipped], places: set[int]) -> Iterator[Decoded | Skipped]:
-    for place, item in enumerate(stream):
+def _chosen(stream: Iterator[Decoded | Skipped], begin: int, places: set[int]) -> Iterator[Decoded | Skipped]:
+    for place, item in enumerate(stream, begin):
         if place in places:
             yield item
 

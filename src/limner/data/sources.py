@@ -184,8 +184,8 @@ class Source(ABC):
         """The source with its pictures drawn at this size, for those that draw them; others as they are."""
         return self
 
-    def stream(self, target: Target, workers: int) -> Iterator[Decoded | Skipped] | None:
-        """All pictures decoded in order, for sources that know a faster way than :meth:`read`; else ``None``."""
+    def stream(self, target: Target, workers: int, first: int = 0) -> Iterator[Decoded | Skipped] | None:
+        """Pictures from ``first`` on, decoded in order, where a source knows a faster way than :meth:`read`, or ``None``."""
         return None
 
 

@@ -32,6 +32,8 @@ from limner.training.state import training_tensors as training_tensors
 
 RETRY_SECONDS = 60.0
 """After which a checkpoint that could not be written is tried again."""
+PAUSES = (1.0, 2.0)
+"""Seconds between the attempts to write the last one."""
 ROUNDING = 1e-9
 """0.1 epochs of 30 images are 3 images, whatever binary fractions make of it."""
 GRID_START = 256
@@ -155,9 +157,13 @@ class Checkpoint:
         asked = self._healthy or self._best or (loop.ended == "done" and self._progressed)
         if loop.ended == "stopped" or (self.saved == loop.progress.images and not asked):
             return Continue()
-        signal = self.save(loop)
-        if not self._failure:
-            return signal
+        healthy, best = self._healthy, self._best
+        for seconds in (*PAUSES, 0.0):
+            self._healthy, self._best = healthy, best
+            signal = self.save(loop)
+            if not self._failure:
+                return signal
+            time.sleep(seconds)
         since = f"the last checkpoint is of {self.saved:,} images" if self.saved >= 0 else "there is no checkpoint"
         return Stop(f"{self._failure}; {since}: see to the disk, then 'limner resume {self.run.path}'")
 
@@ -167,9 +173,10 @@ class Checkpoint:
         with self.lock:
             state = State.of(loop)
             best, healthy, self._healthy, self._best = self._best, self._healthy, False, False
+            self._failure = ""
             if not state.is_finite():
                 return self.guard.told(loop, [health.not_numbers("weights", loop.progress.images)])
-            self._last, self._failure = time.monotonic(), ""
+            self._last = time.monotonic()
             try:
                 self.write(state, healthy, best)
             except LimnerError as error:
@@ -188,12 +195,12 @@ class Checkpoint:
             LimnerError: it cannot be written. A best generator is kept in memory for the next time.
         """
         files = state.generator_files(self.description, healthy or self.trusting)
+        earlier = {} if best else self._owed
+        self._owed = files if best else self._owed
         self.run.with_room(self.run.sync)
-        if self._owed and not best:  # of a moment before this one
-            self.run.with_room(lambda: self.run.save_best(self._owed))
+        if earlier:  # of a moment before this one, so that it may come before this checkpoint
+            self.run.with_room(lambda: self.run.save_best(earlier))
             self._owed = {}
-        if best:
-            self._owed = files
         images, whole = state.progress.images, {**state.training_file(), **files}
         self.run.with_room(lambda: self.run.save_checkpoint(images, whole, self.keep))
         self.saved = images
