@@ -40,7 +40,7 @@ bench: $(VENV)/.limner
 	$(BIN)/python benchmarks/training_speed.py
 
 # Everything that could be lost, for hours. Each writes its counts into benchmarks/reliability/results.
-TORTURE := kills powercut faults fuzz
+TORTURE := kills powercut faults fuzz hosts
 
 torture: $(VENV)/.limner-test
 	@failed=; for name in $(TORTURE); do \

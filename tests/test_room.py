@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import limner
-from conftest import Cli, discs
+from conftest import discs
 from limner import durable, networks, rundir
 from limner.recipe import Recipe
 from limner.training.callbacks import is_due
 from limner.training.display import Quiet
+from limner.training.plan import Plan
 from limner.training.room import grids, most_checkpoint_bytes, most_other_bytes
 
 
@@ -68,8 +69,16 @@ def test_grids_are_counted_as_they_are_drawn(rhythm: dict[str, object], images: 
     assert drawn <= grids(settings, images, 300) <= drawn + 2
 
 
-def test_a_dry_run_states_it(cli: Cli, pictures: Path):
-    small = ("--set", "generator.width=4", "--set", "discriminator.width=4")
-    finished = cli("train", pictures, "--recipe", "quick", *small, "--images", "80", "--dry-run")
-    (line,) = [line for line in finished.stdout.splitlines() if line.startswith("disk ")]
-    assert "MB of checkpoints (" in line and "MB of grids, logs and the report" in line
+def test_a_plan_states_it():
+    recipe = Recipe.load("quick").changed({"image.width": 16, "image.height": 16, "image.channels": 1})
+    data = {
+        "location": "pictures",
+        "count": 24,
+        "skipped": [],
+        "skipped_count": 0,
+        "held_out": {"count": 0, "how": "off"},
+    }
+    planned = Plan(recipe, data, (1, 1), 80, 9.0, 1.0, 10**9, 26_000_000, 107_000_000, 12_000_000, 24, {})
+    (line,) = [line for line in planned.describe().splitlines() if line.startswith("disk ")]
+    assert line == "disk      at most 107 MB of checkpoints (26 MB each), and 12 MB of grids, logs and the report"
+    assert planned.values()["disk_bytes"] == 119_000_000

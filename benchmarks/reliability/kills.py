@@ -108,12 +108,17 @@ def before_calls(
 
 
 def at_moments(
-    kills: int, pictures: Path, place: Path, expected: dict[str, Any], seed: int, counts: Counter[str]
+    kills: int,
+    pictures: Path,
+    place: Path,
+    expected: dict[str, Any],
+    seed: int,
+    counts: Counter[str],
+    span: float = 0.0,
 ) -> list[str]:
-    """SIGKILL of the real command, at random moments after its run directory has appeared or before."""
+    """SIGKILL of the real command, at random moments; ``span`` seconds after its run has appeared, or as long as it takes."""
     failures = []
     chance = random.Random(seed)
-    span = 0.0
     number = -1
     while counts[KILLED] < kills and number < 3 * kills:
         number += 1
