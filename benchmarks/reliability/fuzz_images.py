@@ -82,7 +82,7 @@ class Material:
         for path in sorted(Path(data).glob("*.zip")) if data else []:
             with zipfile.ZipFile(path) as archive:
                 names = [name for name in archive.namelist() if name.endswith((".png", ".jpg"))]
-                for name in names[:: max(1, len(names) // 4)][:4]:
+                for name in names[:: max(1, len(names) // 2)][:2]:
                     picture = Image.open(io.BytesIO(archive.read(name)))
                     picture.thumbnail((72, 72))
                     self.pictures.append(picture.convert("RGBA"))
@@ -90,13 +90,13 @@ class Material:
         for side in (17, 40):
             noise = values.integers(0, 256, (side, side + 5, 4), np.uint8)
             self.pictures.append(Image.fromarray(np.sort(noise, axis=0)))
+        for place, picture in enumerate(self.pictures):  # now, so that processes that are forked later have them
+            for number, kind in enumerate(FORMATS):
+                self._encoded[place, number] = encode(picture, *kind)
 
     def encoded(self, chance: random.Random) -> tuple[str, bytes]:
         """An ending, and a file of it."""
-        key = chance.randrange(len(self.pictures)), chance.randrange(len(FORMATS))
-        if key not in self._encoded:
-            self._encoded[key] = encode(self.pictures[key[0]], *FORMATS[key[1]])
-        return self._encoded[key]
+        return self._encoded[chance.randrange(len(self.pictures)), chance.randrange(len(FORMATS))]
 
 
 MATERIAL = Material()

@@ -292,7 +292,8 @@ def judged(code: int | None, said: str, fault: str, case: Case) -> list[str]:
 
 def clean(folder: Path) -> None:
     """Remove a case's folder, whatever it holds and however deep it is."""
-    if folder.exists():
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():  # deeper than Python goes
         os.system(f"chmod -R u+rwX '{folder}' 2>/dev/null; rm -rf '{folder}'")
 
 

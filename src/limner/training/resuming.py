@@ -80,7 +80,8 @@ def go_on(path: str | Path, overrides: Mapping[str, Any], group: Group, shown: d
                 " durations count from the beginning of the training"
             )
         now = {**environment(device, recipe.training.precision), "processes": group.size}
-        before_now = [was, *(line.get("environment", {}) for line in run.records(rundir.EVENTS))]
+        told = [was, *(line.get("environment") for line in run.records(rundir.EVENTS))]
+        before_now = [one for one in told if isinstance(one, Mapping)]
         notes = _inexact(data, collection, before_now, now)
         for note in notes:
             shown.say(f"note: {note}")
@@ -139,8 +140,8 @@ def _inexact(
             changed.append(f"{key} was {', then '.join(had)} and is {now[key]}")
     if changed:
         notes.append(f"{'; '.join(changed)}: the training goes on, but not bit for bit as it would have")
-    processes = list(dict.fromkeys(one.get("processes", 1) for one in before if one))
-    if processes != [now["processes"]]:
+    processes = list(dict.fromkeys(str(one.get("processes", 1)) for one in before if one))
+    if processes != [str(now["processes"])]:
         notes.append(
             f"processes were {', then '.join(map(str, processes))} and are {now['processes']}: the same pictures come in the"
             " same order, but sums are rounded otherwise, so the training goes on, but not bit for bit as it would have"
