@@ -152,7 +152,7 @@ def test_a_training_goes_on_elsewhere(
 ):
     asked: dict[str, object] = {}
 
-    def resume(run: Path, *, overrides: dict[str, object]) -> None:
+    def resume(run: Path, *, overrides: dict[str, object], memory: int | None) -> None:
         asked.update(overrides)
         raise InputError("enough")
 

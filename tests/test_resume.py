@@ -321,3 +321,29 @@ def test_a_best_generator_that_could_not_be_written_is_written_later(tmp_path: P
     assert refused == [True, True] and outcome.ended == "done"
     assert outcome.run.read_json(f"{rundir.CHECKPOINTS}/{rundir.BEST}/{rundir.STATE}")["images"] == 20
     assert 20 not in dict(outcome.run.checkpoints()), "that moment's own checkpoint could not be written"
+
+
+def test_what_may_change_on_the_way_and_what_may_not(cli: Cli, pictures: Path, tmp_path: Path):
+    """Rates, portions and rhythms may; what weights, moments and the order of the data are made for may not."""
+    begun = cli("train", pictures, *SETTINGS, "--images", "80", "--name", "one")
+    assert begun.returncode == 0, begun.stderr
+    run = tmp_path / "runs" / "one"
+    before = (run / "recipe.toml").read_bytes()
+    fixed = (
+        "image.flip=both",
+        "network.latent=7",
+        "generator.norm=none",
+        "generator.optimizer=adamw",
+        "training.seed=6",
+    )
+    for setting in fixed:
+        refused = cli("resume", run, "--images", "160", "--set", setting)
+        assert refused.returncode == 2 and "cannot be changed on the way" in refused.stderr, refused.stderr
+        assert setting.partition("=")[0] in refused.stderr and refused.stderr.count("\n") == 1
+    assert cli("resume", run, "--set", "generator.rate=1").returncode == 2
+    assert (run / "recipe.toml").read_bytes() == before
+    allowed = ("generator.lr=0.0001", "training.micro_batch=4", "evaluation.every_images=80")
+    went_on = cli("resume", run, "--images", "160", "--memory", "20GB", *(f"--set={setting}" for setting in allowed))
+    assert went_on.returncode == 0, went_on.stderr
+    recipe = RunDir.open(run).recipe()
+    assert (recipe.generator.lr, recipe.training.micro_batch, recipe.training.images) == (0.0001, 4, 160)

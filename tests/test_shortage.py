@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,16 +17,19 @@ from safetensors.torch import load_file
 import limner
 from limner import rundir
 from limner.data import prepare
-from limner.device import choose_device
+from limner.device import choose_device, is_shortage, release_memory
 from limner.errors import LimnerError
+from limner.generator import in_portions
+from limner.judging.evaluate import Judge
 from limner.recipe import Recipe
 from limner.rundir import RunDir
 from limner.training import shortage
 from limner.training.assembly import assemble, resolved
+from limner.training.callbacks import Show
 from limner.training.display import Quiet
 from limner.training.loop import Continue, Loop, Signal
-from limner.training.shortage import Shelter, Undo, is_shortage
-from limner.training.state import restore, training_tensors
+from limner.training.shortage import Shelter, Undo
+from limner.training.state import State, restore, training_tensors
 
 TINY = {
     "network.latent": 6,
@@ -138,7 +143,7 @@ def equal(mine: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool
 @pytest.mark.parametrize("game", GAMES)
 def test_wherever_it_fails_the_update_is_done_again_exactly(game: str, pictures: Path, monkeypatch: pytest.MonkeyPatch):
     """At each of an update's operations in turn, and within both optimizers' steps, once they have changed everything."""
-    monkeypatch.setattr(shortage, "release", lambda: None)  # which takes a third of a second
+    monkeypatch.setattr(shortage, "release_memory", lambda: None)  # which takes a third of a second
     reference = tiny(game, pictures)
     before = {name: tensor.clone() for name, tensor in states(reference, 3).items()}
     reference.recipe = reference.recipe.changed({"training.micro_batch": 3})
@@ -274,7 +279,7 @@ def test_over_the_bound_the_next_update_is_finer(pictures: Path, monkeypatch: py
     monkeypatch.setattr(Loop, "advance", measured)
     monkeypatch.setattr(shortage, "held", lambda: int(held[0]))
     monkeypatch.setattr(shortage, "file_pages", lambda mapped: 0)
-    monkeypatch.setattr(shortage, "release", lambda: held.__setitem__(0, 1e9))
+    monkeypatch.setattr(shortage, "release_memory", lambda: held.__setitem__(0, 1e9))
     loop.update()
     assert loop.step.micro_batch is None and stub.said == [], "first all that belongs to that moment is done"
     loop.update()
@@ -285,7 +290,7 @@ def test_over_the_bound_the_next_update_is_finer(pictures: Path, monkeypatch: py
     held[0] = 5e9  # an evaluation's, which the allocator has kept
     states(loop, 2)
     assert loop.step.micro_batch == 3
-    monkeypatch.setattr(shortage, "release", lambda: None)
+    monkeypatch.setattr(shortage, "release_memory", lambda: None)
     held[0] = 5e9
     states(loop, 2)
     notes = [item for item in stub.said if isinstance(item, str) and item.startswith("note")]
@@ -346,7 +351,7 @@ def test_a_real_limit(pictures: Path, tmp_path: Path):
 
     class Tight(Quiet):
         def begin(self, loop: Loop, latest: Any) -> None:
-            shortage.release()
+            release_memory()
             share = (torch.cuda.memory_reserved() + 600e6) / torch.cuda.get_device_properties(device).total_memory
             torch.cuda.set_per_process_memory_fraction(share, device)
 
@@ -367,3 +372,74 @@ def test_undoing_costs_little(pictures: Path):
     assert not undo._stepped and not undo._buffers
     loop.advance()
     assert not undo._stepped
+
+
+def test_pictures_are_drawn_in_smaller_portions_where_memory_runs_out():
+    asked = []
+
+    def draw(part: slice) -> np.ndarray:
+        asked.append((part.start, part.stop))
+        if part.stop - part.start > 2:
+            raise RuntimeError(NO_MEMORY)
+        return np.arange(part.start, part.stop, dtype=np.uint8).reshape(-1, 1, 1, 1)
+
+    assert in_portions(draw, 5, 4).ravel().tolist() == [0, 1, 2, 3, 4]
+    assert asked == [(0, 4), (0, 2), (2, 4), (4, 5)], "what did not fit once is not tried again"
+    for words in (NO_MEMORY, "a mistake"):
+
+        def fail(part: slice, words: str = words) -> np.ndarray:
+            raise RuntimeError(words)
+
+        with pytest.raises(RuntimeError, match=re.escape(words)):
+            in_portions(fail, 5, 4)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["always", "later"])
+def test_what_there_is_no_memory_to_look_at_is_left_out(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bool
+):
+    """Neither an evaluation nor a grid nor a checkpoint that does not fit ends a training."""
+    settings = {**TINY, "training.images": 60, "evaluation.images": 16, "snapshots.every_images": 12}
+    judged, calls = Judge.figures, []
+
+    def figures(self: Judge, *args: Any) -> Any:
+        calls.append(1)
+        if first or len(calls) > 1:
+            raise MemoryError
+        return judged(self, *args)
+
+    def no_grid(self: Show, loop: Loop) -> None:
+        raise RuntimeError(NO_MEMORY)
+
+    monkeypatch.setattr(Judge, "figures", figures)
+    monkeypatch.setattr(Show, "_draw", no_grid)
+    display = Short(-1)
+    outcome = limner.train(
+        pictures, "quick", overrides={**settings, "evaluation.every_images": 30}, runs=tmp_path, display=display
+    )
+    assert (outcome.ended, outcome.images) == ("done", 60)
+    told = [record for record in outcome.run.records(rundir.EVENTS) if record["event"] == "unjudged"]
+    assert [record["images"] for record in told] == ([0, 30, 60] if first else [30, 60])
+    assert len(list(outcome.run.records(rundir.METRICS))) == (0 if first else 1)
+    untold = {line for line in display.lines if "no grid" in line}
+    assert len(untold) == 5, "one for each moment, and one more attempt at the end"
+    assert outcome.run.newest_checkpoint()[0] == 60
+
+
+def test_a_checkpoint_that_does_not_fit_is_written_later(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = {**TINY, "training.images": 60, "evaluation.share": 0, "snapshots.checkpoint_minutes": 1e-6}
+    whole, calls = State.training_file, []
+
+    def file(self: State) -> dict[str, bytes]:
+        calls.append(self.progress.images)
+        if self.progress.images == 12:
+            raise MemoryError
+        return whole(self)
+
+    monkeypatch.setattr(State, "training_file", file)
+    display = Short(-1)
+    outcome = limner.train(pictures, "quick", overrides=settings, runs=tmp_path, display=display)
+    assert outcome.ended == "done" and outcome.run.newest_checkpoint()[0] == 60
+    assert 12 in calls and any("not enough memory to write a checkpoint" in line for line in display.lines)

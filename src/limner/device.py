@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
+import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -18,6 +20,13 @@ BFLOAT16_GAIN = 1.2
 """bfloat16 is worth its rounding when its matrix products are faster by this."""
 PRODUCTS = 12
 """Measured of each kind, the quickest counts: a few hundredths of a second in all."""
+
+_SHORTAGE = re.compile(
+    r"out of memory|(can't|cannot) allocate|not enough memory|bad_alloc|ALLOC_FAILED"
+    r"|could not (create|execute) a (primitive|memory)",  # oneDNN, whose convolutions have worked before
+    re.IGNORECASE,
+)
+"""What torch, its libraries and the C++ standard library say, in errors that have no class of their own."""
 
 Autocast = Callable[[], AbstractContextManager[object]]
 
@@ -96,6 +105,24 @@ def keep_freed_memory() -> None:
     mallopt = ctypes.CDLL(None).mallopt
     mallopt(mmap_threshold, 1 << 30)
     mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left, on whatever device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and bool(_SHORTAGE.search(str(error)))
+
+
+def release_memory() -> None:
+    """Give the system back what nobody uses any more."""
+    import ctypes
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _bfloat16_is_faster(device: torch.device) -> bool:

@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from limner import imaging, rundir
+from limner.device import is_shortage, release_memory
 from limner.errors import LimnerError
-from limner.generator import at_once, class_grid
+from limner.generator import at_once, class_grid, in_portions
 from limner.judging import health
 from limner.noise import Stream
 from limner.recipe import Snapshots
@@ -49,6 +49,8 @@ class Measure:
         steps: updates between lines.
         guard: what is done about findings.
     """
+
+    part = "log"
 
     def __init__(self, run: RunDir, steps: int, guard: Guard) -> None:
         self.run, self.steps, self.guard = run, steps, guard
@@ -115,6 +117,8 @@ class Checkpoint:
     Its ``lock`` is held by whoever writes checkpoints, or must not meet a half written one.
     """
 
+    part = "checkpoints"
+
     def __init__(
         self,
         run: RunDir,
@@ -178,7 +182,7 @@ class Checkpoint:
                 return self.guard.told(loop, [health.not_numbers("weights", loop.progress.images)])
             self._last = time.monotonic()
             try:
-                self.write(state, healthy, best)
+                self._written(state, healthy, best)
             except LimnerError as error:
                 self._last += min(0.0, RETRY_SECONDS - self.seconds)
                 self._failure = str(error)
@@ -187,6 +191,17 @@ class Checkpoint:
             self.run.relieved()
         self.took = time.perf_counter() - began
         return Continue()
+
+    def _written(self, state: State, healthy: bool, best: bool) -> None:
+        """:meth:`write`, which needs memory too. Raises LimnerError."""
+        try:
+            self.write(state, healthy, best)
+            return
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
+        release_memory()
+        raise LimnerError(f"{self.run.path}: there is not enough memory to write a checkpoint")
 
     def write(self, state: State, healthy: bool = False, best: bool = False) -> None:
         """Write a state as a checkpoint, and its generator as the best one.
@@ -218,6 +233,8 @@ class Show:
         shown: called with each grid's path.
     """
 
+    part = "grids"
+
     def __init__(self, run: RunDir, settings: Snapshots, shown: Callable[[str], None]) -> None:
         self.run, self.settings, self.shown = run, settings, shown
 
@@ -234,7 +251,17 @@ class Show:
         return Continue()
 
     def draw(self, loop: Loop) -> None:
-        """Draw a grid now."""
+        """Draw a grid now; without the memory for it there is none."""
+        try:
+            self._draw(loop)
+            return
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
+        release_memory()
+        self.run.say(f"note: no grid at {loop.progress.images:,} images (there is not enough memory to draw one)")
+
+    def _draw(self, loop: Loop) -> None:
         image, classes = loop.recipe.image, len(loop.recipe.network.classes or ())
         assert image.width is not None and image.height is not None
         columns, count, labels = None, self.settings.grid, None
@@ -283,17 +310,14 @@ def sampled(
     batch: int = 64,
 ) -> imaging.Batch:
     """Pictures from latents, of classes where there are some, in portions, as uint8 [B, H, W, C]."""
-    pixels: imaging.Batch | None = None
-    for start in range(0, len(z), batch):
-        known = () if labels is None else (labels[start : start + batch],)
+
+    def portion(part: slice) -> imaging.Batch:
+        known = () if labels is None else (labels[part],)
         with autocast():
-            drawn = network(z[start : start + batch], *known)
-        part = imaging.to_uint8(drawn.float().nan_to_num().cpu().numpy())
-        if pixels is None:
-            pixels = np.empty((len(z), *part.shape[1:]), dtype=np.uint8)
-        pixels[start : start + batch] = part
-    assert pixels is not None
-    return pixels
+            drawn = network(z[part], *known)
+        return imaging.to_uint8(drawn.float().nan_to_num().cpu().numpy())
+
+    return in_portions(portion, len(z), batch)
 
 
 def gradient_norm(network: nn.Module) -> Tensor:

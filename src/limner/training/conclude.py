@@ -9,6 +9,7 @@ import numpy as np
 
 from limner import rundir
 from limner.data import Collection
+from limner.device import is_shortage
 from limner.errors import InputError, LimnerError
 from limner.generator import load
 from limner.judging.evaluate import REAL, Judge, is_of, save_evaluation
@@ -45,7 +46,9 @@ def conclude(
                     f"note: the training is done and saved; judging it was cut short (limner evaluate {run.path})"
                 )
         return headline, write_report(run)
-    except (LimnerError, OSError, MemoryError) as error:
+    except (LimnerError, OSError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not is_shortage(error):
+            raise
         if run.is_there():
             saved = "the training is saved, but could not be judged to the end" if loop.ended == "done" else "no report"
             display.say(f"note: {saved} ({error})")

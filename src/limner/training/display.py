@@ -45,6 +45,8 @@ class Display(Protocol):
 class Quiet:
     """Says nothing."""
 
+    part = "display"
+
     def say(self, text: str) -> None:
         pass
 

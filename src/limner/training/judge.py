@@ -12,6 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from limner import rundir
+from limner.device import is_shortage, release_memory
 from limner.generator import at_once
 from limner.judging.evaluate import Judge
 from limner.judging.health import figure, is_falling, is_good, watch_evaluations
@@ -20,7 +21,7 @@ from limner.judging.reference import asked_labels
 from limner.noise import sample_latents
 from limner.rundir import RunDir
 from limner.training.callbacks import Checkpoint, sampled
-from limner.training.guard import Guard
+from limner.training.guard import Guard, event
 from limner.training.loop import Continue, Loop, Rollback, Signal, Stop
 
 MARGIN = 0.65
@@ -29,6 +30,8 @@ generator has none of, and write checkpoints."""
 EVALUATIONS = 100
 """In a training of known length, at most about so many."""
 LEAST_SAMPLES = 128
+UNJUDGED = "unjudged"
+"""The event of an evaluation that there was no memory for."""
 
 
 class Examine:
@@ -42,9 +45,14 @@ class Examine:
         guard: what is done about findings.
     """
 
+    part = "evaluations"
+
     def __init__(self, run: RunDir, judge: Judge, count: int, checkpoint: Checkpoint, guard: Guard) -> None:
         self.run, self.judge, self.count, self.checkpoint, self.guard = run, judge, count, checkpoint, guard
         self._lines: list[dict[str, Any]] | None = None
+        self._tried = -1
+        self.took = 0.0
+        """Seconds, the newest evaluation."""
 
     def after_step(self, loop: Loop) -> Signal:
         every, now = loop.recipe.evaluation.every_images, loop.progress.images
@@ -53,7 +61,8 @@ class Examine:
         return self.examine(loop)
 
     def at_end(self, loop: Loop) -> Signal:
-        if loop.ended == "done" and not (self.lines and self.lines[-1]["images"] == loop.progress.images):
+        tried = self._tried == loop.progress.images or (self.lines and self.lines[-1]["images"] == loop.progress.images)
+        if loop.ended == "done" and not tried:
             self.examine(loop)  # at the end there is nothing to go back for: what was found is written down
         return Continue()
 
@@ -69,18 +78,43 @@ class Examine:
         return self._lines
 
     def examine(self, loop: Loop) -> Signal:
-        """Evaluate now."""
+        """Evaluate now; what there is no memory for is left out, and told."""
         began = time.perf_counter()
+        self._tried = loop.progress.images
+        found = self._figures(loop)
+        self.took = time.perf_counter() - began
+        return Continue() if found is None else self._noted(loop, found)
+
+    def _figures(self, loop: Loop) -> dict[str, Any] | None:
+        """The figures of the generator as it is, or ``None`` without the memory for them."""
+        try:
+            return self._judged(loop)
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
+        release_memory()
+        images, evidence = loop.progress.images, "there was not enough memory to judge samples"
+        advice = "fewer of them (evaluation.images) take less, and evaluation.share=0 does without"
+        details = {"severity": "note", "evidence": evidence, "advice": advice, "attempt": loop.progress.rollbacks}
+        self.run.append(rundir.EVENTS, event(UNJUDGED, images, **details))
+        self.guard.say(f"note: at {images:,} images {evidence}; {advice}")
+        return None
+
+    def _judged(self, loop: Loop) -> dict[str, Any]:
         z = torch.from_numpy(sample_latents(np.arange(self.count), loop.recipe.network.latent))
         z, labels = z.to(loop.feed.device, loop.feed.dtype), self._labels(loop)
         pixels = sampled(loop.average.current(), z, loop.step.autocast, labels, at_once(loop.recipe))
         found = self.judge.figures(pixels)
         found["copying"].pop("pairs", None)
+        return found
+
+    def _noted(self, loop: Loop, found: dict[str, Any]) -> Signal:
+        """Figures written down, and what follows from them."""
         progress = loop.progress
         line = {"step": progress.step, "images": progress.images, "seconds": round(progress.seconds, 3), **found}
         # What a rollback may undo is not the best one: it would be left without its line in the metrics.
         best = progress.images > 0 and not is_falling([*self.lines, line]) and _is_best(line, self.lines)
-        line |= {"best": best, "took": round(time.perf_counter() - began, 3)}
+        line |= {"best": best, "took": round(self.took, 3)}
         self.lines.append(line)
         self.run.append(rundir.METRICS, line)
         findings = watch_evaluations(self.lines)

@@ -173,6 +173,8 @@ def interruptible(loop: Loop) -> Iterator[None]:
 class _Callback:
     """Tells that the loop came by here."""
 
+    part = "signals"
+
     def __init__(self, told: Callable[[], None]) -> None:
         self.told = told
 

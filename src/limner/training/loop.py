@@ -12,6 +12,7 @@ import torch
 
 from limner.noise import Stream, derived_seed, normal, uniform
 from limner.recipe import Recipe
+from limner.timing import timed
 from limner.training.ema import AveragedGenerator
 from limner.training.feed import Feed
 from limner.training.schedule import rate_scale
@@ -110,18 +111,21 @@ class Loop:
         """Train until the recipe's duration is reached, a callback says stop, or ``interrupted`` is set from outside."""
         started = time.perf_counter() - self.progress.seconds
         while not self._is_over():
-            self.update()
+            with timed("updates"):
+                self.update()
             self.progress.seconds = time.perf_counter() - started
             if self.ended is None:
                 self.ask_all()
         self.progress.seconds = time.perf_counter() - started
         for callback in self.callbacks:
-            self._obey(callback.at_end(self))
+            with timed(getattr(callback, "part", type(callback).__name__)):
+                self._obey(callback.at_end(self))
 
     def ask_all(self) -> None:
         """Ask each callback. After a rollback the rest are not asked: their moment has been undone."""
         for callback in self.callbacks:
-            signal = callback.after_step(self)
+            with timed(getattr(callback, "part", type(callback).__name__)):
+                signal = callback.after_step(self)
             if isinstance(signal, Rollback) and self.go_back is not None:
                 self.go_back(self, signal)
                 return
@@ -170,7 +174,8 @@ class Loop:
         torch.manual_seed(derived_seed(training.seed, Stream.TORCH, own))
         self.set_rates()
         first, size, turns = progress.images, training.batch_size, training.critic_steps
-        batches = [self.batch(first + turn * size, size) for turn in range(turns)]
+        with timed("data"):
+            batches = [self.batch(first + turn * size, size) for turn in range(turns)]
         self.measures = self.step(batches, progress.step * turns, first)
         progress.step += 1
         progress.images += self.portion

@@ -22,7 +22,7 @@ from safetensors.torch import save
 
 from limner.data import Collection, prepare
 from limner.data.store import cache_root
-from limner.device import choose_device
+from limner.device import choose_device, is_shortage
 from limner.errors import InputError
 from limner.judging.evaluate import Judge
 from limner.judging.features import open_extractor
@@ -37,7 +37,7 @@ from limner.training.judge import sample_count
 from limner.training.loop import Loop
 from limner.training.memory import FOUND, JOB, OVER, Found, Job, Watch
 from limner.training.pace import unhurried
-from limner.training.shortage import Undo, is_shortage
+from limner.training.shortage import Undo
 
 MOST_STEPS = 10_000
 LONG = 20.0

@@ -11,6 +11,7 @@ from limner.data import Collection
 from limner.device import environment
 from limner.errors import InputError
 from limner.recipe import Recipe
+from limner.recipe.text import shown as said
 from limner.rundir import RunDir
 from limner.training import display as displays
 from limner.training.distributed import Group
@@ -21,11 +22,15 @@ from limner.training.preparing import paced, ready
 from limner.training.recovery import load_checkpoint
 from limner.training.running import follow, make_judge, run_to_end
 
+ON_THE_WAY = frozenset({"lr", "betas", "alpha", "weight_decay", "clip_norm", "dropout"})
+"""What may change about a player in the middle of a training: nothing that its weights or its moments are made for."""
+
 
 def resume(
     path: str | Path,
     *,
     overrides: Mapping[str, Any] | None = None,
+    memory: int | None = None,
     display: displays.Display | None = None,
 ) -> Outcome:
     """Go on with a training from its newest checkpoint, exactly as if it had never stopped.
@@ -35,6 +40,8 @@ def resume(
     Args:
         path: the run directory.
         overrides: fields to change from here on, by ``section.field`` (a longer duration, say).
+        memory: bytes of main memory that may be held, on a CPU; what the training began with by default. Where more is held,
+            batches are computed in smaller parts.
         display: where news go.
 
     Raises:
@@ -42,10 +49,12 @@ def resume(
         LimnerError: something failed on the way.
     """
     with joined() as group, displays.opened(display if group.leads else displays.Quiet()) as shown:
-        return go_on(path, overrides or {}, group, shown)
+        return go_on(path, overrides or {}, group, shown, memory)
 
 
-def go_on(path: str | Path, overrides: Mapping[str, Any], group: Group, shown: displays.Display) -> Outcome:
+def go_on(
+    path: str | Path, overrides: Mapping[str, Any], group: Group, shown: displays.Display, memory: int | None = None
+) -> Outcome:
     """:func:`resume` for a group of processes that have met."""
     if not group.leads:
         collection, recipe, device = ready(group.first(""), group.recipe(None), group, shown)
@@ -56,13 +65,7 @@ def go_on(path: str | Path, overrides: Mapping[str, Any], group: Group, shown: d
         run.sweep()
         before = run.recipe()
         recipe = _stretched(before.changed(overrides), before)
-        for player in ("generator", "discriminator"):
-            for name in ("width", "optimizer"):
-                was, now = (getattr(getattr(one, player), name) for one in (before, recipe))
-                if was != now:
-                    raise InputError(
-                        f"{run.path}: {player}.{name} is {was} and cannot be changed on the way (to {now})"
-                    )
+        _check(run, recipe, before)
         checkpoint = _checkpoint(run)
         data, was = run.read_json(rundir.DATA), run.read_json(rundir.ENVIRONMENT)
         if not isinstance(data.get("location"), str):
@@ -99,7 +102,28 @@ def go_on(path: str | Path, overrides: Mapping[str, Any], group: Group, shown: d
             loop.ended, loop.reason = "done", str(state["reason"])
         details = {"content_hash": collection.content_hash, "environment": now, "changes": dict(overrides)}
         run.append(rundir.EVENTS, event("resumed", images, **details))
-        return run_to_end(run, loop, collection, judge, rate, shown, group, unfinished)
+        had = was.get("memory_bound")
+        bound = memory or (had if isinstance(had, int) and had > 0 else None)
+        return run_to_end(run, loop, collection, judge, rate, shown, group, unfinished, bound)
+
+
+def _check(run: RunDir, recipe: Recipe, before: Recipe) -> None:
+    """Find out whether a training can go on with another recipe.
+
+    Raises:
+        InputError: its weights, its moments or the order of its data would be of no use.
+    """
+    problems = []
+    for section, values in recipe.values().items():
+        had = before.values().get(section, {})
+        for name in sorted({*values, *had}) if isinstance(values, Mapping) else ():
+            fixed = section in ("image", "network") or (section, name) == ("training", "seed")
+            fixed |= section in ("generator", "discriminator") and name not in ON_THE_WAY
+            if fixed and values.get(name) != had.get(name):
+                was, now = (said(one.get(name)) for one in (had, values))
+                problems.append(f"{run.path}: {section}.{name} is {was} and cannot be changed on the way (to {now})")
+    if problems:
+        raise InputError("\n".join(problems))
 
 
 def _stretched(recipe: Recipe, before: Recipe) -> Recipe:

@@ -19,6 +19,7 @@ from limner.judging.features import open_extractor
 from limner.judging.reference import reference
 from limner.recipe import Recipe
 from limner.rundir import RunDir
+from limner.timing import timed
 from limner.training.agreement import begin_together
 from limner.training.callbacks import Checkpoint, Measure, Show
 from limner.training.conclude import conclude
@@ -117,7 +118,7 @@ def run_to_end(
     progress = loop.progress
     if loop.ended != "done":
         run.append(rundir.EVENTS, event(str(loop.ended), progress.images, reason=loop.reason))
-    with _ended_by_signals():
+    with _ended_by_signals(), timed("conclusion"):
         headline, report = conclude(run, loop, collection, judge, display)
     named = environment(loop.feed.device, loop.recipe.training.precision)
     return Outcome(
@@ -161,7 +162,8 @@ def _begin(
             examine.examine(loop)
             checkpoint.ask(healthy=False, best=False)  # this state has its checkpoint
         if unpaced is not None:
-            seconds = float(examine.lines[-1].get("took", 0.0)) + checkpoint.took
+            judged = [line for line in examine.lines if line["images"] == loop.progress.images]
+            seconds = (float(judged[-1].get("took", 0.0)) if judged else examine.took) + checkpoint.took
             every = interval(seconds, unpaced, evaluation.share, loop.portion, loop.images)
             loop.recipe = loop.recipe.changed({"evaluation.every_images": every})
             run.write(rundir.RECIPE, loop.recipe.to_toml())

@@ -20,9 +20,6 @@ the update has freed (:func:`limner.device.keep_freed_memory`): it is the update
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import platform
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,6 +31,7 @@ from torch.optim import Optimizer
 
 from limner import rundir
 from limner.data.store import cache_root
+from limner.device import is_shortage, release_memory
 from limner.errors import LimnerError
 from limner.recipe import Recipe
 from limner.rundir import RunDir
@@ -44,28 +42,6 @@ from limner.training.memory import compares_images, file_pages, held
 
 SHORTAGE = "shortage"
 """The event's name."""
-_WORDS = re.compile(
-    r"out of memory|(can't|cannot) allocate|not enough memory|bad_alloc|ALLOC_FAILED"
-    r"|could not (create|execute) a (primitive|memory)",  # oneDNN, whose convolutions have worked before
-    re.IGNORECASE,
-)
-"""What torch, its libraries and the C++ standard library say, in errors that have no class of their own."""
-
-
-def is_shortage(error: BaseException) -> bool:
-    """Whether an error says that there is no memory left, on whatever device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and bool(_WORDS.search(str(error)))
-
-
-def release() -> None:
-    """Give the system back what nobody uses any more."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Undo:
@@ -193,7 +169,7 @@ class Shelter:
                 return
             # Out of the except clause: as long as there is the error, its frames hold on to the activations.
             undo.back()
-            release()
+            release_memory()
             self._finer(loop, why)
             if loop.ended is not None:
                 return
@@ -202,7 +178,7 @@ class Shelter:
         """Whether less is held than the bound before an update, so that it is the update's doing when more is held after it."""
         if not self._over(loop):
             return True
-        release()  # an evaluation's, which the allocator has kept
+        release_memory()  # an evaluation's, which the allocator has kept
         over = self._over(loop)
         if over and not self._told:
             self._told = True
@@ -242,7 +218,7 @@ class Shelter:
         parts = -(-had // 2)
         loop.recipe = loop.recipe.changed({"training.micro_batch": parts})
         loop.step.micro_batch = parts
-        release()
+        release_memory()
         evidence = (
             f"memory ran out ({why}): batches of {batch} are computed {parts} images at a time from here on, not {had}"
         )

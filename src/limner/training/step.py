@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from limner.networks.together import ALONE, Together
+from limner.timing import timed
 from limner.training.augment import FAKE, FAKE_FOR_GENERATOR, REAL, REAL_FOR_GENERATOR, Augmentation
 from limner.training.objectives import Objective, classification, reconstruction
 from limner.training.regularizers import Regularizer, clip_weights
@@ -228,7 +229,10 @@ class Step:
 
     def _seen(self, images: Images, batch: Batch, turn: int, seen: int) -> Images:
         """Images as D sees them."""
-        return images if self.augment is None else self.augment(images, batch.indices, turn, seen)
+        if self.augment is None:
+            return images
+        with timed("augmentation"):
+            return self.augment(images, batch.indices, turn, seen)
 
 
 def _precise(values: Tensor) -> Tensor:

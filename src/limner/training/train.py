@@ -93,7 +93,8 @@ def train(
             run.write(rundir.RECIPE, recipe.to_toml())
             run.write(rundir.DATA, collection.summary)
             about = environment(device, recipe.training.precision)
-            run.write(rundir.ENVIRONMENT, {**about, "processes": group.size, **({"job": job()} if job() else {})})
+            about |= {"processes": group.size, **({"memory_bound": memory} if memory else {})}
+            run.write(rundir.ENVIRONMENT, {**about, **({"job": job()} if job() else {})})
             run.append(rundir.EVENTS, event("started", 0, command=sys.argv))
             if taken is not None:
                 run.append(rundir.EVENTS, taken.event())
