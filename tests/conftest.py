@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -24,8 +26,8 @@ def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    """The real command, in a directory of the test's own: ``cli("train", "pictures", ...)``."""
+def command(tmp_path: Path) -> Cli:
+    """The real command as it is started from a shell, in a directory of the test's own."""
 
     def run(*arguments: str | Path, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -37,6 +39,46 @@ def cli(tmp_path: Path) -> Cli:
             timeout=timeout,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def _warm() -> Iterator[subprocess.Popen[str]]:
+    """A process that has imported everything, which commands are forked from."""
+    line = [sys.executable, str(Path(__file__).with_name("warm_command.py"))]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.fixture
+def cli(tmp_path: Path, command: Cli, request: pytest.FixtureRequest) -> Cli:
+    """The real command in a process of its own, in a directory of the test's own: ``cli("train", "pictures", ...)``.
+
+    It is forked from a process that has done the imports (``warm_command.py``), where the system can fork.
+    """
+    if not hasattr(os, "fork"):
+        return command
+
+    def run(*arguments: str | Path, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+        process: subprocess.Popen[str] = request.getfixturevalue("_warm")
+        assert process.stdin is not None and process.stdout is not None
+        given = [*map(str, arguments)]
+        with TemporaryDirectory() as folder:
+            files = [str(Path(folder) / name) for name in ("out", "err")]
+            order = {
+                "arguments": given, "folder": str(tmp_path), "environment": {**os.environ, **environment},
+                "out": files[0], "err": files[1], "seconds": timeout,
+            }  # fmt: skip
+            process.stdin.write(json.dumps(order) + "\n")
+            process.stdin.flush()
+            code = json.loads(process.stdout.readline())
+            if code == -9:
+                raise subprocess.TimeoutExpired(given, timeout)
+            out, err = (Path(file).read_text(encoding="utf-8") for file in files)
+        return subprocess.CompletedProcess(given, code, out, err)
 
     return run
 
