@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from limner.errors import InputError as InputError
     from limner.errors import LimnerError as LimnerError
     from limner.generator import TrainedGenerator as TrainedGenerator
-    from limner.generator import load as load
     from limner.recipe import Recipe as Recipe
+    from limner.sharing.loading import load as load
     from limner.training.resuming import resume as resume
     from limner.training.train import train as train
 
@@ -25,7 +25,7 @@ _PUBLIC = {
     "LimnerError": "limner.errors",
     "Recipe": "limner.recipe",
     "TrainedGenerator": "limner.generator",
-    "load": "limner.generator",
+    "load": "limner.sharing.loading",
     "networks": "",
     "resume": "limner.training.resuming",
     "train": "limner.training.train",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +26,7 @@ DataArgument = Annotated[
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, such as runs/maps.")]
 GeneratorArgument = Annotated[
-    Path, typer.Argument(metavar="RUN|FILE", help="A run directory, a checkpoint, or a .safetensors file.")
+    Path, typer.Argument(metavar="RUN|FILE", help="A run directory, a checkpoint, a .safetensors or an .onnx file.")
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Any field of the recipe, repeatable.")
@@ -49,8 +50,16 @@ LabelOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Only this class, of a generator that knows classes.")
 ]
 AtOption = Annotated[str, typer.Option(metavar="newest|best|N", help="Which snapshot of a run.")]
+BestOption = Annotated[bool, typer.Option("--best", help="The snapshot that scored best: --at best.")]
+LicenceOption = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Who may use it for what; goes into the files.")
+]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 PrecisionOption = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float64.")]
+MemoryOption = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Such as 24GB: compute in portions that stay below it.")
+]
+TimingsOption = Annotated[bool, typer.Option("--timings", help="Say at the end where the time went.")]
 FilmOption = Annotated[Path | None, typer.Option(metavar="FILE.gif|FILE.mp4", help="In RUN by default, as GIF.")]
 
 
@@ -68,7 +77,7 @@ def read_recipe(
     Raises:
         InputError: one line for each thing that is wrong.
     """
-    from limner.recipe import DEFAULT, Recipe, parse_setting
+    from limner.recipe import DEFAULT, Recipe
 
     problems = []
     overrides = {key: value for key, value in flags.items() if value is not None}
@@ -77,12 +86,10 @@ def read_recipe(
             overrides["image.width"], overrides["image.height"] = read_size(size)
         except InputError as error:
             problems.append(str(error))
-    for text in settings or []:
-        try:
-            field, value = parse_setting(text)
-            overrides[field] = value
-        except InputError as error:
-            problems.append(str(error))
+    try:
+        overrides |= read_settings(settings)
+    except InputError as error:
+        problems.append(str(error))
     try:
         recipe = Recipe.load(name or DEFAULT, overrides)
     except InputError as error:
@@ -90,6 +97,26 @@ def read_recipe(
     if problems:
         raise InputError("\n".join(problems))
     return recipe
+
+
+def read_settings(settings: Sequence[str] | None) -> dict[str, Any]:
+    """``section.field=value``, each, as values by field.
+
+    Raises:
+        InputError: one line for each that is wrong.
+    """
+    from limner.recipe import parse_setting
+
+    overrides, problems = {}, []
+    for text in settings or []:
+        try:
+            field, value = parse_setting(text)
+            overrides[field] = value
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
+    return overrides
 
 
 def read_size(text: str) -> tuple[int, int]:
@@ -102,6 +129,35 @@ def read_size(text: str) -> tuple[int, int]:
     if len(parts) > 2 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         raise InputError(f"--size {text}: write one number (64) or WIDTHxHEIGHT (96x64)")
     return int(parts[0]), int(parts[-1])
+
+
+def chosen(at: str, best: bool) -> str:
+    """The snapshot that ``--at`` and ``--best`` ask for.
+
+    Raises:
+        InputError: they ask for different ones.
+    """
+    if best and at not in ("newest", "best"):
+        raise InputError(f"--best and --at {at}: ask for one of them")
+    return "best" if best else at
+
+
+def read_seed(text: str) -> int:
+    """A number is itself, any other word the seed that :func:`limner.noise.seed_of` gives it.
+
+    Raises:
+        InputError: it is no seed.
+    """
+    word = text.strip()
+    if re.fullmatch(r"[+-]?[0-9]{1,60}", word, re.ASCII):
+        if not 0 <= int(word) <= LAST_SEED:
+            raise InputError(f"--seed {word}: must be from 0 to {LAST_SEED}, or a word")
+        return int(word)
+    if not word:
+        raise InputError("--seed: is empty; give a number from 0 to 2**64 - 1, or a word")
+    from limner.noise import seed_of
+
+    return seed_of(word)
 
 
 def read_pixel_limit(given: int | None) -> int | None:

@@ -15,7 +15,7 @@ from limner.data.store import cache_root
 from limner.device import choose_device, choose_precision, processor_name
 from limner.version import __version__
 
-EXTRAS = {"hdf5": "h5py", "hub": "datasets", "video": "av"}
+EXTRAS = {"export": "onnxruntime", "hdf5": "h5py", "hub": "datasets", "video": "av"}
 
 
 def examine() -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,34 +13,34 @@ from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from limner import imaging, noise, rundir
-from limner.device import choose_device
+from limner import imaging, rundir
+from limner.device import choose_device, is_shortage, release_memory
+from limner.drawing import SeededGenerator, at_once, check_seeds, class_grid, slerp, walk
 from limner.errors import InputError
 from limner.networks import build, place
 from limner.networks.outline import check_weights, drawing_bytes, filled, physical_memory
 from limner.recipe import Recipe
-from limner.recipe.text import nearest, printable, shown
+from limner.recipe.text import printable, shown
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+__all__ = [
+    "TrainedGenerator",
+    "at_once",
+    "check_seeds",
+    "class_grid",
+    "in_portions",
+    "load",
+    "slerp",
+    "walk",
+]
 
 FORMAT = "limner-generator-1"
-BATCH = 64
-SEEDS = 2**64
-"""How many there are."""
-NAMED = 20
-"""Classes that an error names, at most."""
-PIXELS = 2**20
-"""In pictures that are drawn at once, at most."""
 HEADER_BYTES = 8 << 20
 """Of a generator's file: its recipe, and a line for each tensor."""
 DRAWING_BYTES = 1 << 29
 """That drawing may take, where it can be done in smaller portions."""
-COLUMNS = 16
-"""With more classes than this, a grid has no column for each."""
 
 
-class TrainedGenerator:
+class TrainedGenerator(SeededGenerator):
     """A generator that is ready to draw. Picture number ``seed`` is the same for ever, on every machine.
 
     Args:
@@ -52,230 +51,57 @@ class TrainedGenerator:
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe, images: int, name: str) -> None:
+        super().__init__(recipe, images, name)
         self.network = network.eval().requires_grad_(False)
-        self.recipe, self.images, self.name = recipe, images, name
-        self.at_once = at_once(recipe)
-        """Pictures that are drawn at once."""
         first = next(network.parameters())
         self._device, self._dtype = first.device, first.dtype
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the pictures."""
-        image = self.recipe.image
-        assert image.width is not None and image.height is not None
-        return image.width, image.height
-
-    @property
-    def latent(self) -> int:
-        """Length of a latent vector."""
-        return self.recipe.network.latent
-
-    def latents(self, seeds: Int[np.ndarray, " b"] | Sequence[int]) -> Float[np.ndarray, "b z"]:
-        """The latent vector of each seed (0 to 2**64 - 1)."""
-        return noise.sample_latents(np.asarray(seeds, dtype=np.uint64), self.latent)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes that it can be asked for; empty without."""
-        network = self.recipe.network
-        return () if network.conditioning == "none" else tuple(network.classes or ())
-
-    def labels(self, seeds: Int[np.ndarray, " b"] | Sequence[int]) -> Int[np.ndarray, " b"]:
-        """The class of each seed (0 to 2**64 - 1), where no other is asked for: the seed modulo the number of classes.
-
-        So a seed is one picture for ever, and consecutive seeds go through the classes in turn. Without classes: zeros.
-        """
-        classes = np.uint64(max(1, len(self.classes)))
-        return (np.asarray(seeds, dtype=np.uint64) % classes).astype(np.int64)
-
-    def label(self, asked: str | int) -> int:
-        """The number of a class.
-
-        Args:
-            asked: its name (in capitals or not, where that is clear), or its number from 0.
-
-        Raises:
-            InputError: there is no such class, or no classes at all.
-        """
-        if not self.classes:
-            raise InputError(
-                f"label {printable(shown(asked))}: {self.name} was not trained on classes; leave the label out"
-            )
-        if isinstance(asked, str):
-            alike = [number for number, name in enumerate(self.classes) if name.casefold() == asked.casefold()]
-            if asked in self.classes or len(alike) == 1:
-                return self.classes.index(asked) if asked in self.classes else alike[0]
-            hint = nearest(asked, self.classes) or nearest(asked.casefold(), map(str.casefold, self.classes))
-            raise InputError(f"label {printable(shown(asked))}: none of the classes ({self._named()}){printable(hint)}")
-        if not 0 <= asked < len(self.classes):
-            raise InputError(
-                f"label {asked}: must be from 0 to {len(self.classes) - 1}; the classes are {self._named()}"
-            )
-        return int(asked)
-
-    def _named(self) -> str:
-        more = f" and {len(self.classes) - NAMED:,} more" if len(self.classes) > NAMED else ""
-        return ", ".join(map(printable, self.classes[:NAMED])) + more
-
     @torch.inference_mode()
     def draw(self, latents: Float[np.ndarray, "b z"], labels: Int[np.ndarray, " b"] | None = None) -> imaging.Batch:
-        """Pictures from latents, as uint8 [B, H, W, C].
-
-        Args:
-            latents: one a picture.
-            labels: the class number of each; needed with classes (:meth:`labels` gives those of seeds).
-
-        Raises:
-            InputError: labels for a generator without classes.
-            ValueError: no labels for one with classes, or labels that are none of its classes.
-        """
-        if labels is not None and not self.classes:
-            raise InputError(f"labels: {self.name} was not trained on classes; leave them out")
-        if labels is None and self.classes:
-            raise ValueError(f"labels are needed: one of the {len(self.classes)} classes for each picture")
-        if labels is not None:
-            labels = np.asarray(labels, dtype=np.int64)
-            if labels.shape != (len(latents),) or not ((labels >= 0) & (labels < len(self.classes))).all():
-                raise ValueError(f"labels must be {len(latents)} class numbers from 0 to {len(self.classes) - 1}")
+        """Pictures from latents (see :meth:`SeededGenerator.draw`)."""
+        labels = self.checked_labels(len(latents), labels)
         width, height = self.size
-        pixels = np.empty((len(latents), height, width, self.recipe.image.channels or 0), dtype=np.uint8)
-        batch = self.at_once
-        for start in range(0, len(latents), batch):
-            z: Tensor = torch.from_numpy(np.ascontiguousarray(latents[start : start + batch]))
-            known = () if labels is None else (torch.from_numpy(labels[start : start + batch]).to(self._device),)
+        empty = np.empty((0, height, width, self.recipe.image.channels or 0), dtype=np.uint8)
+
+        def portion(part: slice) -> imaging.Batch:
+            z: Tensor = torch.from_numpy(np.ascontiguousarray(latents[part]))
+            known = () if labels is None else (torch.from_numpy(labels[part]).to(self._device),)
             images = self.network(z.to(self._device, self._dtype), *known)
-            pixels[start : start + batch] = imaging.to_uint8(images.float().cpu().numpy())
-        return pixels
+            return imaging.to_uint8(images.float().cpu().numpy())
 
-    def draw_seeds(self, seeds: Int[np.ndarray, " b"] | Sequence[int], label: str | int | None = None) -> imaging.Batch:
-        """Pictures of seeds, as uint8 [B, H, W, C]: each of its own class (see :meth:`labels`), or all of one.
-
-        Raises:
-            InputError: there is no such class.
-        """
-        if label is None:
-            return self.draw(self.latents(seeds), self.labels(seeds) if self.classes else None)
-        return self.draw(self.latents(seeds), np.full(len(seeds), self.label(label)))
-
-    def sample(self, count: int, seed: int = 0, label: str | int | None = None) -> list[Image]:
-        """``count`` new pictures: those of seeds ``seed``, ``seed + 1``, and so on (L, RGB or RGBA).
-
-        Args:
-            count: how many.
-            seed: of the first.
-            label: the class of all, by name or number; without it they go through the classes in turn.
-
-        Raises:
-            ValueError: ``count`` is under 1.
-            InputError: a seed is not in 0 to 2**64 - 1, or there is no such class.
-        """
-        if count < 1:
-            raise ValueError(f"count = {count}: must be at least 1")
-        check_seeds(seed, count)
-        pixels = self.draw_seeds(np.arange(count, dtype=np.uint64) + np.uint64(seed), label)
-        return [imaging.to_image(picture) for picture in pixels]
-
-    def interpolate(
-        self, seeds: Sequence[int], steps: int = 30, loop: bool = True, label: str | int | None = None
-    ) -> list[Image]:
-        """Pictures on the way from seed to seed (see :func:`walk`), all of one class.
-
-        Args:
-            seeds: two or more.
-            steps: pictures from one seed to the next.
-            loop: go back to the first one at the end.
-            label: the class; without it the first seed's.
-
-        Raises:
-            InputError: there is no such class.
-        """
-        path = walk(self.latents(seeds), steps, loop)
-        chosen = None
-        if self.classes or label is not None:
-            number = int(self.labels(seeds[:1])[0]) if label is None else self.label(label)
-            chosen = np.full(len(path), number)
-        return [imaging.to_image(picture) for picture in self.draw(path, chosen)]
+        return in_portions(portion, len(latents), self.at_once) if len(latents) else empty
 
 
-def class_grid(classes: int, count: int, width: int, height: int) -> tuple[int, int] | None:
-    """Columns and rows of a grid in which picture ``i`` shows class ``i % classes``, so that a column is a class.
-
-    There are about ``count`` pictures. With few classes several columns show the same one, so that the sheet comes out nearly
-    square.
+def in_portions(draw: Callable[[slice], imaging.Batch], count: int, most: int) -> imaging.Batch:
+    """Pictures drawn some at once, as uint8 [B, H, W, C]; fewer at once from where memory runs out.
 
     Args:
-        classes: how many there are.
-        count: pictures wanted.
-        width, height: of a picture in pixels.
-
-    Returns:
-        ``None`` with under 2 classes or over 16.
-    """
-    if not 2 <= classes <= COLUMNS:
-        return None
-    columns = classes * max(1, round(math.sqrt(count * height / width) / classes))
-    return columns, max(1, round(count / columns))
-
-
-def at_once(recipe: Recipe) -> int:
-    """How many pictures are drawn at once: so few that it takes less memory than a training step of the recipe did."""
-    image, training = recipe.image, recipe.training
-    fitting = PIXELS // ((image.width or 1) * (image.height or 1))
-    return max(1, min(BATCH, fitting, training.micro_batch or training.batch_size))
-
-
-def check_seeds(seed: int, count: int) -> None:
-    """Find out whether ``count`` seeds from ``seed`` on are all seeds.
+        draw: those of a range.
+        count: of all, 1 or more.
+        most: at once.
 
     Raises:
-        InputError: one is not in 0 to 2**64 - 1.
+        MemoryError, RuntimeError: there is no memory for a single one.
     """
-    if not 0 <= seed < SEEDS:
-        raise InputError(f"seed {seed}: must be from 0 to 2**64 - 1")
-    if seed + count > SEEDS:
-        raise InputError(f"seed {seed}: the last of {count:,} seeds from there on would be over 2**64 - 1")
-
-
-def walk(keys: Float[np.ndarray, "k z"], steps: int, loop: bool = True) -> Float[np.ndarray, "n z"]:
-    """Latents on great arcs from key to key; in a loop the last arc ends just before the first key.
-
-    Straight lines would pass near the middle, where a normal vector hardly ever lies (White 2016, "Sampling generative
-    networks"); the arcs keep the length typical.
-
-    Args:
-        keys: two or more latent vectors.
-        steps: vectors for each arc, its first key included.
-        loop: return to the first key; else the walk ends on the last.
-
-    Raises:
-        ValueError: fewer than two keys, or no steps.
-    """
-    if len(keys) < 2 or steps < 1:
-        raise ValueError("a walk needs two seeds or more, and at least one step between them")
-    ends = np.roll(keys, -1, axis=0) if loop else keys[1:]
-    share = np.arange(steps) / steps
-    arcs = [slerp(start, end, share) for start, end in zip(keys, ends, strict=False)]
-    return np.concatenate(arcs if loop else [*arcs, keys[-1:]]).astype(np.float32)
-
-
-def slerp(
-    start: Float[np.ndarray, "*n z"], end: Float[np.ndarray, "*n z"], share: Float[np.ndarray, "*n"]
-) -> Float[np.ndarray, "*n z"]:
-    """Spherical linear interpolation (Shoemake 1985), with the length going linearly from one to the other.
-
-    The three broadcast against one another: many shares between two vectors, or one share between many.
-    """
-    lengths = [np.linalg.norm(vectors, axis=-1, keepdims=True).astype(np.float64) for vectors in (start, end)]
-    a, b = start / lengths[0], end / lengths[1]
-    angle = np.arccos(np.clip((a * b).sum(axis=-1, keepdims=True), -1.0, 1.0))
-    part = np.asarray(share)[..., None]
-    # The same direction, or opposite ones: no arc is better than the line.
-    straight = np.sin(angle) < 1e-6
-    direction = (np.sin((1 - part) * angle) * a + np.sin(part * angle) * b) / np.where(straight, 1.0, np.sin(angle))
-    arc = direction * (lengths[0] * (1 - part) + lengths[1] * part)
-    points: np.ndarray = np.where(straight, start + part * (end - start), arc)
-    return points
+    pixels: imaging.Batch | None = None
+    start = 0
+    while start < count:
+        part = None
+        try:
+            part = draw(slice(start, min(count, start + most)))
+        except (MemoryError, RuntimeError) as error:
+            if most == 1 or not is_shortage(error):
+                raise
+        if part is None:  # out of the except clause, whose error holds on to the activations
+            most = -(-most // 2)
+            release_memory()
+            continue
+        if pixels is None:
+            pixels = np.empty((count, *part.shape[1:]), dtype=np.uint8)
+        pixels[start : start + len(part)] = part
+        start += len(part)
+    assert pixels is not None
+    return pixels
 
 
 def load(path: str | Path, device: str = "cpu", at: str = "newest") -> TrainedGenerator:
@@ -350,6 +176,7 @@ def _loaded(file: Path, opened: Any, where: torch.device) -> TrainedGenerator:
     network = filled(network, {name: opened.get_tensor(name) for name in names})
     place(network, where, torch.float32)
     made = TrainedGenerator(network, recipe, int(seen), printable(description.get("data", file.stem), 200))
+    made.licence = printable(description.get("licence", ""), 500)
     made.at_once = max(1, min(made.at_once, DRAWING_BYTES // max(1, needed)))
     return made
 

@@ -88,15 +88,15 @@ def captioned(image: Image.Image, text: str) -> Image.Image:
     return result
 
 
-def png_bytes(image: Image.Image, **text: str) -> bytes:
-    """The picture as a PNG file's bytes; ``text`` goes into its text chunks."""
+def png_bytes(image: Image.Image, effort: int = 6, **text: str) -> bytes:
+    """The picture as a PNG file's bytes, with zlib's ``effort`` (0 to 9); ``text`` goes into its text chunks."""
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
     for key, value in text.items():
         info.add_itxt(key, value)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=info)
+    image.save(buffer, "PNG", pnginfo=info, compress_level=effort)
     return buffer.getvalue()
 
 

@@ -19,6 +19,8 @@ each pair of uniforms two normals by Box and Muller (1958), in float64, rounded 
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
@@ -141,3 +143,12 @@ def derived_seed(seed: int, stream: Stream, index: int) -> int:
     """A 63-bit seed for a generator that is not ours (torch's own), from a run's seed, a stream and an index."""
     low, high = (int(word) for word in words(seed, stream, index, 2))
     return (high << 32 | low) >> 1
+
+
+def seed_of(word: str) -> int:
+    """The seed of a word: the first 8 bytes, most significant first, of the SHA-256 of its UTF-8 form (normalised to NFC).
+
+    The page in the browser does the same, so that a name is one picture everywhere.
+    """
+    digest = hashlib.sha256(unicodedata.normalize("NFC", word).encode("utf-8", "replace")).digest()
+    return int.from_bytes(digest[:8], "big")

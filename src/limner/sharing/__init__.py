@@ -1,0 +1,1 @@
+"""What leaves the machine: exported generators, the page, the hub."""
