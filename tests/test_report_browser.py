@@ -6,8 +6,6 @@ not a tested one.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -15,27 +13,13 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from browser_support import chromium
 from limner.judging.report import write_report
 from limner.rundir import RunDir
 from report_support import append, full_run, write_evaluation
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 LONG = "a_name_without_any_place_to_break_it_" * 12
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-
-
-def chromium(bundled: str) -> str:
-    """The browser's path: ``LIMNER_CHROMIUM``, or the first known name in ``PATH``, or playwright's own."""
-    named = os.environ.get("LIMNER_CHROMIUM")
-    found = named or next((path for name in NAMES if (path := shutil.which(name))), bundled)
-    if not Path(found).is_file():
-        pytest.fail(
-            f"no Chromium at {named}; LIMNER_CHROMIUM must name one"
-            if named
-            else "no Chromium: 'apt-get install chromium' (Debian), 'playwright install chromium', or set LIMNER_CHROMIUM",
-            pytrace=False,
-        )
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ def embedded(path: Path, most: int, longer_side: int = 1100) -> Picture | None:
     Returns:
         ``None`` when it is missing, damaged, or no picture.
     """
-    opened = _opened(path)
+    opened = read_picture(path)
     if opened is None:
         return None
     content, kind, image = opened
@@ -72,7 +72,7 @@ def embedded(path: Path, most: int, longer_side: int = 1100) -> Picture | None:
     return Picture(source, width, height, alpha, max(width, height) <= SMALL)
 
 
-def _opened(path: Path) -> tuple[bytes, str, Image.Image] | None:
+def read_picture(path: Path) -> tuple[bytes, str, Image.Image] | None:
     """A file's content, its type, and the picture as L, RGB or RGBA."""
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -120,7 +120,7 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
 
 def room_for(path: Path, most: int, fewest: int, greatest: int) -> int:
     """How many pictures like this one fit into ``most`` bytes at a fair quality: from ``fewest`` to ``greatest``."""
-    opened = _opened(path)
+    opened = read_picture(path)
     if opened is None:
         return greatest
     content, _, image = opened
