@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 PATIENCE = 2.0
@@ -61,6 +63,19 @@ def guard() -> None:
         setattr(sys, name, Guarded(stream, drawing=name == "stderr" and stream.isatty()))
 
 
+_listener: ContextVar[Callable[[int, int, str], None] | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def heard(listener: Callable[[int, int, str], None]) -> Iterator[None]:
+    """Whatever is :func:`counted` inside tells this function pieces done, pieces in all and what they are; no bar is drawn."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 @contextmanager
 def counted(total: int, what: str) -> Iterator[Callable[[], None]]:
     """A context that gives a function to call after each of ``total`` pieces.
@@ -73,6 +88,11 @@ def counted(total: int, what: str) -> Iterator[Callable[[], None]]:
         total: pieces in all.
         what: the pieces, such as ``frames``.
     """
+    listener = _listener.get()
+    if listener is not None:
+        counts = itertools.count(1)
+        yield lambda: listener(next(counts), total, what)
+        return
     if not sys.stderr.isatty():
         yield lambda: None
         return

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from limner.durable import is_alive
@@ -78,6 +80,35 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who trains a run: the number of a process, and the machine's name where that is another machine, else an empty text."""
+
+    process: int
+    elsewhere: str = ""
+
+
+def holder(path: Path) -> Holder | None:
+    """Who holds a run directory, as far as its lock says; ``None`` for nobody.
+
+    Reads alone: whoever only looks must not take the lock even for a moment, or a training that begins just then is refused.
+    A training that could not write its name (a full disk) is not seen.
+    """
+    try:
+        with (path / LOCK).open("rb") as file:
+            lines = file.read(500).decode("utf-8", "replace").strip().split("\n")
+    except OSError:
+        return None
+    process, host, started = (*lines, "", "", "")[:3]
+    if not re.fullmatch(r"[0-9]{1,10}", process):
+        return None
+    if host and host != platform.node():
+        return Holder(int(process), host)
+    if not is_alive(int(process)) or (started and started != _started(int(process))):
+        return None
+    return Holder(int(process))
 
 
 def _taken_by_system(descriptor: int, path: Path) -> bool:
