@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 # One thread a process: the tests run in as many processes as there are cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test browser lint format bench torture clean
+.PHONY: demo test browser web page lint format docs bench torture clean
 
 demo: $(VENV)/.limner
 	$(BIN)/limner demo
 
-test: lint browser
+test: lint browser page
 	$(TEST_ENV) $(BIN)/python -m pytest -n auto $(ARGS)
 
 # Reports are tested in a real browser. Where Debian's can be installed, it is; otherwise those tests fail and say this.
@@ -26,6 +26,22 @@ browser:
 	fi; \
 	echo "no Chromium, so the tests of the report in a browser will fail; as root: apt-get install chromium" >&2
 
+# The page that draws in a browser, and the studio's. It goes into the package, and from there into wheels.
+web:
+	@command -v npm >/dev/null || \
+	  { echo "the page is built by Node 20 or newer with npm: nodejs.org, or your system's packages" >&2; exit 2; }
+	cd web && npm ci && npm run build
+
+# What tests of the page need: built, and no older than what it is built from. Without Node they fail, and say this.
+page:
+	@if command -v npm >/dev/null; then \
+	  { test -d web/node_modules && test -f src/limner/web/index.html && \
+	    test -z "$$(find web \( -name node_modules -o -name build -o -name test \) -prune -o \
+	      -type f -newer src/limner/web/index.html -print)"; } || $(MAKE) --no-print-directory web; \
+	else \
+	  echo "no Node, so the page is not built and its tests will fail; install Node 20 or newer with npm, then: make web" >&2; \
+	fi
+
 lint: $(VENV)/.limner-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,6 +51,11 @@ lint: $(VENV)/.limner-test
 format: $(VENV)/.limner-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The pages in docs/ as a site, in build/docs.
+docs: $(VENV)/.limner-test
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
 
 bench: $(VENV)/.limner
 	$(BIN)/python benchmarks/training_speed.py

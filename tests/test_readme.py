@@ -76,7 +76,7 @@ def test_pictures_and_pages_that_are_linked_are_there():
         folder = ROOT if place is README else ROOT / "docs"
         for link in re.findall(r"\]\(([^)#:]+)\)", place):
             assert (folder / link).is_file(), link
-    for path in (ROOT / "docs" / "images").iterdir():
+    for path in (path for path in (ROOT / "docs" / "images").rglob("*") if path.is_file()):
         with Image.open(path) as picture:
             picture.verify()
 
