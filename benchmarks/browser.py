@@ -65,7 +65,7 @@ def measure(browser: Browser, site: Path, address: str, count: int, repeats: int
     names = {url.removeprefix(address) or "index.html" for url in asked}
     bytes_of = {name: (site / name).stat().st_size for name in names}
     script = next(name for name in names if name.startswith("assets/worker-"))
-    runtime = next(name for name in names if name.endswith(".wasm")).rpartition("/")[0]
+    runtime = next(name for name in names if name.endswith(".wasm.gz")).rpartition("/")[0]
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null")
     page.evaluate("document.querySelector('.explorer').remove()")
     drawn = page.evaluate(DRAW, [count, repeats, threads, address + script, f"{address}{runtime}/"])

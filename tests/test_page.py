@@ -64,8 +64,8 @@ def light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "LICENSES.txt",
     ):
         (page / name).write_bytes(b"x" * 100)
-    (page / "runtime/1/a.wasm").write_bytes(b"x" * 1000)
-    (page / "runtime/1/a.jspi.wasm").write_bytes(b"x" * 2000)
+    (page / "runtime/1/a.wasm.gz").write_bytes(b"x" * 1000)
+    (page / "runtime/1/a.jspi.wasm.gz").write_bytes(b"x" * 2000)
     monkeypatch.setattr(publishing, "built_page", lambda: page)
     return page
 
@@ -139,7 +139,7 @@ def test_a_published_folder_holds_the_page_and_nothing_of_the_studio(light: Path
     made = publish(file, tmp_path / "site")
     names = {path.relative_to(made.path).as_posix() for path in made.path.rglob("*") if path.is_file()}
     assert names == set(made.files) and "assets/studio-1.js" not in names
-    assert {"index.html", "home.json", "limner.json", "assets/index-1.js", "runtime/1/a.wasm"} <= names
+    assert {"index.html", "home.json", "limner.json", "assets/index-1.js", "runtime/1/a.wasm.gz"} <= names
     assert made.files == {name: (made.path / name).stat().st_size for name in names}
     assert json.loads((made.path / "home.json").read_text()) == {"home": "site", "document": "limner.json"}
     document = json.loads((made.path / "limner.json").read_text())
@@ -149,6 +149,14 @@ def test_a_published_folder_holds_the_page_and_nothing_of_the_studio(light: Path
     # Of the runtimes, a visitor loads one; LICENSES.txt and the list of files nobody does.
     assert made.visit_bytes(True) - made.visit_bytes(False) == 1000
     assert made.own_bytes == 100 + made.files["index.html"]
+
+
+def test_the_runtime_for_webgpu_can_be_left_out(light: Path, file: Path, tmp_path: Path) -> None:
+    both, one = publish(file, tmp_path / "both"), publish(file, tmp_path / "one", webgpu=False)
+    left_out = {"assets/runtime-a.jspi.js", "runtime/1/a.jspi.wasm.gz"}
+    assert set(both.files) - set(one.files) == left_out and set(one.files) < set(both.files)
+    documents = [json.loads((made.path / "limner.json").read_text()) for made in (both, one)]
+    assert ["webgpu" in document for document in documents] == [False, True] and documents[1]["webgpu"] is False
 
 
 def test_names_are_text_in_the_page(light: Path, file: Path, tmp_path: Path) -> None:

@@ -356,8 +356,8 @@ def test_with_webgpu_it_draws_the_same_and_loads_that_runtime_alone(site: Site, 
         expect(page.locator("[data-provider]")).to_contain_text("by WebGPU", timeout=60_000)
         for seed in (0, 7):
             assert apart(grey(pixels(tile(page, seed))), site.generator.draw_seeds([seed])[0]) <= HALF
-        assert [url.rpartition("/")[2] for url in asked if url.endswith(".wasm")] == [
-            "ort-wasm-simd-threaded.jspi.wasm"
+        assert [url.rpartition("/")[2] for url in asked if url.endswith(".wasm.gz")] == [
+            "ort-wasm-simd-threaded.jspi.wasm.gz"
         ]
     finally:
         opened.close()

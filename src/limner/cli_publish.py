@@ -28,6 +28,9 @@ def publish(
     full: Annotated[
         bool, typer.Option("--full", help="Weights in full precision; half, where that changes no picture, by default.")
     ] = False,
+    webgpu: Annotated[
+        bool, typer.Option("--webgpu/--no-webgpu", help="With the runtime for browsers that have WebGPU: 4 MB more.")
+    ] = True,
     name: Annotated[str | None, typer.Option(help="What the page is called; the collection's name by default.")] = None,
     licence: LicenceOption = None,
     site: Annotated[
@@ -49,7 +52,7 @@ def publish(
     from limner.sharing.publish import publish as publish_page
 
     at = chosen(at, best)
-    made = publish_page(source, out, at=at, half=False if full else None, name=name, licence=licence)
+    made = publish_page(source, out, at=at, half=False if full else None, webgpu=webgpu, name=name, licence=licence)
     if as_json:
         print(json.dumps(made.values(), indent=2))
         return
@@ -60,6 +63,6 @@ def publish(
         f"{out}/: {len(made.files)} files, {said_bytes(made.bytes)}\n"
         f"generator: {said_bytes(made.exported.bytes)}, {precision} precision; {made.exported.parity.describe()}\n"
         f"a visitor downloads {said_bytes(made.visit_bytes(False))}, of which {said_bytes(made.own_bytes)} are the page's"
-        f" own code ({said_bytes(made.visit_bytes(True))} where the browser has WebGPU)\n"
+        f" own code{f' ({said_bytes(made.visit_bytes(True))} where the browser has WebGPU)' if webgpu else ''}\n"
         f"to see it: limner publish --serve {out}"
     )

@@ -37,6 +37,8 @@ export interface PageDocument {
   classes: string[];
   images: number;
   half: boolean;
+  /** False where the runtime for WebGPU was left out. */
+  webgpu?: boolean;
   licence: string;
   model: { url: string; bytes: number; sha256: string };
   parity: Record<string, unknown> | null;

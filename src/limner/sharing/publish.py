@@ -31,6 +31,8 @@ LIST_FORMAT = "limner-files-1"
 SAMPLE_COUNT = 48
 GPU = "jspi"
 """In the names of the runtime's files that only browsers with WebGPU load."""
+RUNTIME = ("runtime/", "assets/runtime-")
+"""How names begin of ONNX Runtime's files."""
 OTHERS = ("assets/studio-",)
 """How names begin of what the page needs in the studio alone."""
 SCRIPT_ENDS = (".js", ".mjs", ".css", ".html", ".svg")
@@ -61,9 +63,7 @@ class Published:
     def own_bytes(self) -> int:
         """Of Limner's own code: scripts, styles, the page."""
         return sum(
-            size
-            for name, size in self.files.items()
-            if name.endswith(SCRIPT_ENDS) and not name.startswith(("runtime/", "assets/runtime-"))
+            size for name, size in self.files.items() if name.endswith(SCRIPT_ENDS) and not name.startswith(RUNTIME)
         )
 
     def visit_bytes(self, gpu: bool) -> int:
@@ -72,8 +72,8 @@ class Published:
 
     @staticmethod
     def _left_out(name: str, gpu: bool) -> bool:
-        of_runtime = name.startswith(("runtime/", "assets/runtime-"))
-        return name in (LIST, "LICENSES.txt") or (of_runtime and (GPU in name) != gpu)
+        of_runtime = name.startswith(RUNTIME)
+        return name in (LIST, "LICENSES.txt") or (of_runtime and _is_gpus(name) != gpu)
 
     def values(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -96,6 +96,7 @@ def publish(
     *,
     at: str = "newest",
     half: bool | None = None,
+    webgpu: bool = True,
     name: str | None = None,
     licence: str | None = None,
 ) -> Published:
@@ -107,6 +108,7 @@ def publish(
         at: which snapshot of a run: ``newest``, ``best`` or a number of images.
         half: weights in half precision. By default where that changes no picture much (99.9 % of the pixels within 2 of 255,
             none above 8).
+        webgpu: also with the runtime for WebGPU, which most small generators are as quick without.
         name: what the page is called; what the generator was trained on by default.
         licence: who may use it for what.
 
@@ -132,7 +134,9 @@ def publish(
         document = page_document(
             generator, exported, folder=own.parent, samples=samples, run=run, story=story, name=name, licence=licence
         )
-        files = {**_page_files(page), **_all_files(own, own.name)}
+        files = {**_page_files(page, webgpu), **_all_files(own, own.name)}
+    if not webgpu:
+        document["webgpu"] = False
     files[HOME] = _json({"home": "site", "document": DOCUMENT})
     files[DOCUMENT] = _json(document)
     files[INDEX] = _index(files[INDEX].decode("utf-8"), document).encode()
@@ -166,9 +170,14 @@ def _folder_name(model: Path) -> str:
     return f"generator-{hashlib.sha256(model.read_bytes()).hexdigest()[:12]}"
 
 
-def _page_files(page: Path) -> dict[str, bytes]:
-    """The built page, without what only the studio needs."""
-    return {name: content for name, content in _all_files(page, "").items() if not name.startswith(OTHERS)}
+def _page_files(page: Path, webgpu: bool) -> dict[str, bytes]:
+    """The built page, without what only the studio needs, and what only WebGPU does where it is not wanted."""
+    found = {name: content for name, content in _all_files(page, "").items() if not name.startswith(OTHERS)}
+    return {name: content for name, content in found.items() if webgpu or not _is_gpus(name)}
+
+
+def _is_gpus(name: str) -> bool:
+    return name.startswith(RUNTIME) and GPU in name
 
 
 def _all_files(folder: Path, prefix: str) -> dict[str, bytes]:

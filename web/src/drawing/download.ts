@@ -1,4 +1,4 @@
-// Reads a file whole, and says how far it is.
+// Reads a file whole, and says how far it is; unpacks what is packed.
 
 /**
  * @param url an absolute address
@@ -43,4 +43,11 @@ export async function download(
     at += part.length;
   }
   return whole;
+}
+
+/** What a gzip file holds. Some servers say of such files that they are packed on the way: then it comes unpacked already. */
+export async function unpacked(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }

@@ -78,7 +78,7 @@ export class Drawer {
       sha256: page.model.sha256,
       modelBytes: page.model.bytes,
       runtime: new URL(__RUNTIME__, document.baseURI).href,
-      provider: options.provider ?? "auto",
+      provider: options.provider ?? (page.webgpu === false ? "wasm" : "auto"),
       threads: options.threads ?? 0,
       channels: page.channels,
       width: page.width,

@@ -1,7 +1,7 @@
 // Draws, apart from the page, which never waits for it: ONNX Runtime with WebGPU where there is one, else WebAssembly.
 import type { InferenceSession, Tensor } from "onnxruntime-web/wasm";
 import { hex, sha256 } from "../sha256.ts";
-import { download } from "./download.ts";
+import { download, unpacked } from "./download.ts";
 import { toPixels } from "./pixels.ts";
 import type { Draw, FromWorker, Open, Provider, ToWorker } from "./protocol.ts";
 
@@ -99,7 +99,7 @@ async function start(message: Open, provider: Provider): Promise<Opened> {
   weights ??= verified(message, progress("model"));
   const [runtime, binary, model] = await Promise.all([
     provider === "webgpu" ? import("onnxruntime-web/jspi") : import("onnxruntime-web/wasm"),
-    download(`${message.runtime}${name}.wasm`, progress("runtime")),
+    download(`${message.runtime}${name}.wasm.gz`, progress("runtime")).then(unpacked),
     weights,
   ]);
   const settings = runtime.env.wasm;
