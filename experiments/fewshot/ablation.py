@@ -36,6 +36,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
     "width 12": {"generator.width": 12, "discriminator.width": 12},
     "width 24": {"generator.width": 24, "discriminator.width": 24},
     "batch 16": {"training.batch_size": 16},
+    "rates fall": {"schedule.name": "cosine"},
     "rates halved": {"generator.lr": 0.001, "discriminator.lr": 0.0005},
     "no excitation": {"generator.excitation": False},
     "no memory": {"discriminator.reconstruction": False},

@@ -127,7 +127,7 @@ def sheet(job: Job, draw: Callable[[int], np.ndarray], generator: Any, columns: 
         small = [imaging.to_image(picture) for picture in pixels[: columns * rows]]
         small = [each.resize((round(each.width * scale), round(each.height * scale)), 1) for each in small]
         pixels = np.stack([np.asarray(each).reshape(each.height, each.width, -1) for each in small])
-    return imaging.flat(imaging.grid(pixels, columns=columns))
+    return imaging.flat(imaging.enlarged(imaging.grid(pixels, columns=columns), 640))
 
 
 def perform(job: Job, place: Place, task: Mapping[str, Any]) -> None:
