@@ -27,7 +27,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_page_is_in_the_site_and_in_its_contents(site: Path):
     pages = {path.stem for path in DOCS.glob("*.md")}
     start = (site / "index.html").read_text(encoding="utf-8")
-    assert pages >= {"index", "quickstart", "guide", "recipes", "metrics", "publish", "scaling", "benchmarks", "api"}
+    assert pages >= {"index", "quickstart", "guide", "data", "recipes", "metrics", "publish", "scaling", "benchmarks", "api"}
     for page in pages:
         assert (site / f"{page}.html").is_file()
         assert page == "index" or re.search(rf'class="reference internal" href="{page}\.html"', start), page
