@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One thread a process: the tests run in as many processes as there are cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test browser web page lint format docs bench torture clean
+.PHONY: demo test browser web page lint format docs bench findings torture clean
 
 demo: $(VENV)/.limner
 	$(BIN)/limner demo
@@ -57,8 +57,14 @@ docs: $(VENV)/.limner-test
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
 
+# Every goal of speed and memory, side by side, in some ten minutes; ARGS="--only start reading" for parts.
 bench: $(VENV)/.limner
-	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/bench.py $(ARGS)
+	$(BIN)/python benchmarks/plot.py
+
+# The sources' questions, answered again: hours. LIMNER_TEST_DATA names the folder with the collections; ONLY="q05 q07" does some.
+findings: $(VENV)/.limner-test
+	$(BIN)/python experiments/findings/run.py $(if $(ONLY),--only $(ONLY))
 
 # Everything that could be lost, for hours. Each writes its counts into benchmarks/reliability/results.
 TORTURE := kills powercut faults fuzz hosts

@@ -52,14 +52,14 @@ def build_report(run: RunDir) -> str:
     Reads the run directory alone. What is missing or damaged is told in the page instead of failing.
     """
     found = report_read.contents(run)
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = asset("report.css"), asset("report.js")
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
             style=Markup(style),
             script=Markup(script),
-            policy=_policy(style, script),
+            policy=policy(style, script),
             version=__version__,
             **page(found),
         )
@@ -175,11 +175,12 @@ def _environment() -> jinja2.Environment:
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A style sheet or script of this package's pages."""
     return (files(__name__) / "templates" / name).read_text("utf-8")
 
 
-def _policy(style: str, script: str) -> str:
+def policy(style: str, script: str) -> str:
     """The page's content security policy: this style, this script, pictures inside the page, and nothing else."""
 
     def digest(content: str) -> str:

@@ -22,6 +22,7 @@ LOWEST = 300.0
 DOTS = 45
 """Curves of up to so many points show them as dots."""
 FLAG_GAP = 16.0
+IMAGES = "images seen"
 NAME_WIDTH, LINE = 90.0, 13.0
 
 
@@ -58,6 +59,7 @@ class Chart:
         reference: what the dotted line is, if there is one.
         points: for the read-outs, as JSON.
         summary: the same in a sentence, for whoever does not see it.
+        counted: what the horizontal axis counts.
     """
 
     key: str
@@ -69,6 +71,7 @@ class Chart:
     reference: str
     points: str
     summary: str
+    counted: str = "images"
 
 
 def chart(
@@ -83,6 +86,7 @@ def chart(
     fixed: tuple[float, float] | None = None,
     may_be_log: bool = False,
     last: int = 0,
+    axis: str = IMAGES,
 ) -> Chart | None:
     """Draw curves over the images seen; ``None`` when there is nothing to draw.
 
@@ -97,6 +101,7 @@ def chart(
         fixed: ends that the vertical axis has at least.
         may_be_log: whether the vertical axis may be logarithmic.
         last: where the time axis ends at least, in images.
+        axis: what the time axis counts, if not images.
     """
     series = [one for one in series if one.points]
     if not series:
@@ -120,9 +125,10 @@ def chart(
         low, high = ticks[0], ticks[-1]
     across = _scale(0, end, LEFT, WIDTH - RIGHT)
     up = _scale(low, high, HEIGHT - BOTTOM, TOP, log)
-    summary = _summary(title, series)
+    counted = axis.removesuffix(" seen")
+    summary = _summary(title, series, counted)
     svg = Element("svg", {"viewBox": f"0 0 {WIDTH} {HEIGHT}", "role": "img", "aria-label": summary})
-    _axes(svg, ticks, up, [tick for tick in linear_ticks(0, end) if tick <= end], across, log)
+    _axes(svg, ticks, up, [tick for tick in linear_ticks(0, end) if tick <= end], across, log, axis)
     _unit(svg, f"{unit}, log scale" if log and unit else unit or ("log scale" if log else ""))
     if reference is not None and drawn:
         _reference(svg, reference, up)
@@ -142,6 +148,7 @@ def chart(
         (reference.label + ("" if drawn else " (below this axis)")) if reference else "",
         _read_out(series, across),
         summary,
+        counted,
     )
 
 
@@ -192,6 +199,7 @@ def _axes(
     ticks_x: Sequence[float],
     across: Callable[[float], float],
     log: bool,
+    axis: str,
 ) -> None:
     group = SubElement(svg, "g", {"class": "axes", "aria-hidden": "true"})
     for tick in ticks:
@@ -212,7 +220,7 @@ def _axes(
     SubElement(
         group, "line", {"class": "base", "x1": str(LEFT), "x2": str(right), "y1": str(bottom), "y2": str(bottom)}
     )
-    _text(group, "images seen", x=str((LEFT + right) // 2), y=str(HEIGHT - 6), text_anchor="middle")
+    _text(group, axis, x=str((LEFT + right) // 2), y=str(HEIGHT - 6), text_anchor="middle")
 
 
 def _tick(tick: float, ticks: Sequence[float]) -> str:
@@ -269,7 +277,8 @@ def _names(
     order = sorted(range(len(series)), key=lambda place: up(series[place].points[-1].y))
     heights: list[float] = []
     for place in order:
-        near = [up(point.y) for point in series[place].points if across(point.x) > x - NAME_WIDTH]
+        own = series[place].points
+        near = [up(point.y) for point in own if across(point.x) > x - NAME_WIDTH] or [up(own[-1].y)]
         above, below = min(near) - 7, max(near) + 15
         has_room = above > max(TOP + 10, heights[-1] + LINE if heights else 0)
         heights.append(above if has_room and (not heights or below > HEIGHT - BOTTOM - 3) else below)
@@ -279,8 +288,16 @@ def _names(
         heights[which] = min(heights[which], limit)
         limit = heights[which] - LINE
     for place, height in zip(order, heights, strict=True):
+        ends = min(
+            x, max(across(series[place].points[-1].x) - 3, LEFT + NAME_WIDTH)
+        )  # a curve may end before the others
         _text(
-            svg, series[place].name, **{"class": f"name c{place}"}, x=f"{x:.1f}", y=f"{height:.1f}", text_anchor="end"
+            svg,
+            series[place].name,
+            **{"class": f"name c{place}"},
+            x=f"{ends:.1f}",
+            y=f"{height:.1f}",
+            text_anchor="end",
         )
 
 
@@ -333,14 +350,14 @@ def _read_out(series: Sequence[Series], across: Callable[[float], float]) -> str
     return json.dumps([[across(x), f"{x:,}", row] for x, row in sorted(places.items())], separators=(",", ":"))
 
 
-def _summary(title: str, series: Sequence[Series]) -> str:
+def _summary(title: str, series: Sequence[Series], counted: str) -> str:
     parts = []
     for one in series:
         first, last = one.points[0], one.points[-1]
         if first is last:
-            parts.append(f"{one.name}: {short(last.y)} after {last.x:,} images")
+            parts.append(f"{one.name}: {short(last.y)} after {last.x:,} {counted}")
         else:
             parts.append(
-                f"{one.name}: from {short(first.y)} after {first.x:,} to {short(last.y)} after {last.x:,} images"
+                f"{one.name}: from {short(first.y)} after {first.x:,} to {short(last.y)} after {last.x:,} {counted}"
             )
     return f"{title}. {'; '.join(parts)}."

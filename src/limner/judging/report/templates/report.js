@@ -65,7 +65,7 @@
         const name = names.length > 1 ? names[which] + " " : "";
         return name + value[0] + (value[1] ? " (" + value[1] + ")" : "");
       }).filter((part) => part);
-      out.textContent = images + " images: " + parts.join("; ") + (counted ? "; " + counted : "");
+      out.textContent = images + " " + (plot.dataset.counted || "images") + ": " + parts.join("; ") + (counted ? "; " + counted : "");
     };
     const nearest = (event) => {
       const box = svg.getBoundingClientRect();
