@@ -1,5 +1,9 @@
 """How Sphinx makes a site of these pages: ``make docs``, or ``sphinx-build -W docs build/docs``."""
 
+import shutil
+from pathlib import Path
+from typing import Any
+
 from limner.version import __version__
 
 project = "Limner"
@@ -31,3 +35,14 @@ html_css_files = ["limner.css"]
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
 pygments_style, pygments_dark_style = "friendly", "native"
+
+
+def _with_page(app: Any, error: Exception | None) -> None:
+    """The published page goes along as it is."""
+    if error is None:
+        shutil.copytree(Path(app.srcdir) / "page", Path(app.outdir) / "page", dirs_exist_ok=True)
+
+
+def setup(app: Any) -> None:
+    """Sphinx asks for it."""
+    app.connect("build-finished", _with_page)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import subprocess
@@ -27,7 +29,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_page_is_in_the_site_and_in_its_contents(site: Path):
     pages = {path.stem for path in DOCS.glob("*.md")}
     start = (site / "index.html").read_text(encoding="utf-8")
-    assert pages >= {"index", "quickstart", "guide", "data", "recipes", "metrics", "publish", "scaling", "benchmarks", "api"}
+    assert pages >= {
+        "index",
+        "quickstart",
+        "guide",
+        "data",
+        "recipes",
+        "metrics",
+        "publish",
+        "scaling",
+        "benchmarks",
+        "api",
+    }
     for page in pages:
         assert (site / f"{page}.html").is_file()
         assert page == "index" or re.search(rf'class="reference internal" href="{page}\.html"', start), page
@@ -52,3 +65,16 @@ def test_every_picture_of_the_pages_is_there_and_used(site: Path):
             shown.add(picture)
     there = {path.resolve() for path in (DOCS / "images").rglob("*") if path.is_file()}
     assert there <= shown, f"shown nowhere: {sorted(path.name for path in there - shown)}"
+
+
+def test_the_published_page_is_whole_and_goes_along(site: Path):
+    """Every file that it lists is there, is small enough to be kept, and is in the site."""
+    listed = json.loads((DOCS / "page" / "limner-files.json").read_text(encoding="utf-8"))["files"]
+    assert {"index.html", "limner.json", "home.json"} <= set(listed)
+    for name in listed:
+        assert (DOCS / "page" / name).stat().st_size < 4 << 20, name
+        assert (site / "page" / name).read_bytes() == (DOCS / "page" / name).read_bytes()
+    document = json.loads((DOCS / "page" / "limner.json").read_text(encoding="utf-8"))
+    model = (DOCS / "page" / document["model"]["url"]).read_bytes()
+    assert hashlib.sha256(model).hexdigest() == document["model"]["sha256"]
+    assert "page/index.html" in (site / "index.html").read_text(encoding="utf-8")
