@@ -53,7 +53,19 @@ def test_the_whole_chain_works_from_a_wheel(installed: Path, tmp_path: Path) -> 
     for name in ("web/index.html", "web/LICENSES.txt", "recipes/fewshot.toml", "judging/features/weights"):
         assert (package / name).exists(), name
     assert not list(installed.glob("tests")) and not list(package.rglob("*.ts"))
-    run(installed, tmp_path, "train", "procedural:initials:40", *SMALL, "--size", "16", "--images", "64", "--name", "one")
+    run(
+        installed,
+        tmp_path,
+        "train",
+        "procedural:initials:40",
+        *SMALL,
+        "--size",
+        "16",
+        "--images",
+        "64",
+        "--name",
+        "one",
+    )
     run(installed, tmp_path, "export", "runs/one", "--out", "one.onnx")
     run(installed, tmp_path, "generate", "one.onnx", "--count", "2", "--out", "drawn")
     assert "a visitor downloads" in run(installed, tmp_path, "publish", "runs/one", "--out", "site")

@@ -299,10 +299,41 @@ def draw_pictures(
 
 
 def _write_some(paths: Sequence[Path], pictures: imaging.Batch) -> None:
+    """Write pictures of one folder. They are not forced onto the disk, as thousands would each wait for that."""
+    if not paths:
+        return
+    try:
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {paths[0]}: cannot be written ({error.strerror or error})") from None
     for path, pixels in zip(paths, pictures, strict=True):
-        content = imaging.png_bytes(imaging.to_image(pixels), FAST)
-        with _appearing(path) as file:
+        _put(path, imaging.png_bytes(imaging.to_image(pixels), FAST))
+
+
+def _put(path: Path, content: bytes) -> None:
+    """A file that has its name when all of it is written.
+
+    It costs as much as encoding 64x64 pixels does, so nothing is asked of the system that need not be.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    temporary = f"{path.parent}{os.sep}.{path.name}.{os.getpid()}.part"
+    try:
+        try:
+            file = open(temporary, "xb")  # noqa: SIM115
+        except FileExistsError:  # whatever has that name was not put there by this process
+            os.unlink(temporary)
+            file = open(temporary, "xb")  # noqa: SIM115
+        with file:
             file.write(content)
+        os.replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        if not isinstance(error, OSError):
+            raise
+        raise InputError(f"--out {path}: cannot be written ({error.strerror or error})") from None
 
 
 def file_names(classes: Sequence[str]) -> list[str]:

@@ -111,7 +111,12 @@ class Discriminator(Classified):
 
     Args:
         conditioning: ``none`` or ``projection``: see :class:`limner.networks.conditioning.Classified`.
+
+    Attributes:
+        constant_slopes: no layer has a second derivative, so a penalty on the gradient need not look for one.
     """
+
+    constant_slopes = True
 
     def __init__(
         self, *, width_px: int, height_px: int, channels: int, classes: int, conditioning: str, width: int, depth: int

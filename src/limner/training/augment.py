@@ -33,6 +33,7 @@ Scalar = Float[Tensor, ""]
 
 REAL, FAKE, FAKE_FOR_GENERATOR, REAL_FOR_GENERATOR = range(4)
 """Turns: who is looked at, in D's turn and in G's. Each has numbers of its own."""
+TURNS = 4
 POLICIES = ("color", "translation", "cutout")
 """In the order in which they are applied."""
 WINDOW = 256
@@ -66,6 +67,7 @@ class Augmentation:
         self._probability = torch.tensor(start, dtype=precise, device=self.device)
         self._sign = torch.zeros_like(self._probability)
         self._weight = torch.zeros_like(self._probability)
+        self._known: tuple[bytes, Float[np.ndarray, "b words"]] = (b"", np.zeros((0, TURNS * _WORDS)))
 
     @property
     def active(self) -> bool:
@@ -102,7 +104,7 @@ class Augmentation:
         deviation = self._deviation(seen)
         if not self._changes and not deviation:
             return images
-        if len(indices) != len(images) or turn not in range(4):
+        if len(indices) != len(images) or turn not in range(TURNS):
             raise ValueError(f"{len(images)} images need as many indices, not {len(indices)}, and a turn of 0 to 3")
         if images.dtype in (torch.bfloat16, torch.float16):
             images = images.float()
@@ -164,8 +166,7 @@ class Augmentation:
         return 2.0 * self.settings.noise * (1.0 if fades is None else max(0.0, 1.0 - seen / fades))
 
     def _changed(self, images: Images, indices: Int[np.ndarray, " b"], turn: int) -> Images:
-        drawn = noise.uniform(self.seed, Stream.AUGMENT, indices, (turn + 1) * _WORDS)[:, turn * _WORDS :]
-        drawn = np.minimum(drawn, _BELOW_ONE)
+        drawn = self._drawn(indices)[:, turn * _WORDS : (turn + 1) * _WORDS]
         height, width = images.shape[2:]
         chosen = self._put(drawn[:, _CHANCE].T, torch.float32) < self._probability
         colors = move = cut = None
@@ -184,6 +185,14 @@ class Augmentation:
             top, left = self._put((middle - size // 2).T.astype(np.int64))
             cut = transforms.hole(height, width, top, left, chosen[4])
         return transforms.change(images, colors, move, cut)
+
+    def _drawn(self, indices: Int[np.ndarray, " b"]) -> Float[np.ndarray, "b words"]:
+        """The numbers of all turns: an update asks for each of them in turn, of the same samples, and drawing has its price."""
+        key = indices.tobytes()
+        if self._known[0] != key:
+            drawn = noise.uniform(self.seed, Stream.AUGMENT, indices, TURNS * _WORDS)
+            self._known = key, np.minimum(drawn, _BELOW_ONE)
+        return self._known[1]
 
     def _put(self, values: np.ndarray, dtype: torch.dtype | None = None) -> Tensor:
         """Numbers to the device; to their precision first, as not every device has float64."""

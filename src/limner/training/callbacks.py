@@ -84,9 +84,13 @@ class Measure:
             "epoch": round(loop.epochs, 4),
             "seconds": round(progress.seconds, 3),
             "images_per_second": round(images / seconds, 2) if seconds > 0 else None,
-            **{key: _plain(value) for key, value in loop.measures.values().items()},
-            "generator_gradient": _plain(gradient_norm(loop.step.generator)),
-            "discriminator_gradient": _plain(gradient_norm(loop.step.discriminator)),
+            **numbers(
+                {
+                    **loop.measures.values(),
+                    "generator_gradient": gradient_norm(loop.step.generator),
+                    "discriminator_gradient": gradient_norm(loop.step.discriminator),
+                }
+            ),
         }
         if not self._lines:  # the training goes on from a checkpoint, or begins
             self._lines = list(self.run.records(rundir.LOG))[-health.MEMORY :]
@@ -327,7 +331,11 @@ def gradient_norm(network: nn.Module) -> Tensor:
     return norm
 
 
-def _plain(value: float | Tensor) -> float | None:
-    """A number for JSON, which knows no NaN."""
-    number = float(value)
+def numbers(values: Mapping[str, Float[Tensor, ""]]) -> dict[str, float | None]:
+    """Scalars on a device as numbers for JSON, which knows no NaN. The device is waited for once."""
+    precise = [value.detach() if value.device.type == "mps" else value.detach().double() for value in values.values()]
+    return dict(zip(values, map(_plain, torch.stack(precise).tolist()), strict=True))
+
+
+def _plain(number: float) -> float | None:
     return float(f"{number:.6g}") if math.isfinite(number) else None

@@ -51,7 +51,10 @@ class Feed:
             places = torch.from_numpy(self.sampler.indices(start, count)).to(self.device, non_blocking=True)
             pixels = self._resident[places]
         else:
-            pixels = torch.from_numpy(self.sampler.batch(start, count)[0]).to(self.device, non_blocking=True)
+            pixels = torch.from_numpy(self.sampler.batch(start, count)[0])
+            if self.device.type == "cuda":
+                pixels = pixels.pin_memory()  # else the copy would wait for all that the device still has to do
+            pixels = pixels.to(self.device, non_blocking=True)
         if self.image.flip != "none" or self.image.rotate:
             pixels = self._turned(pixels, start)
         return pixels.permute(0, 3, 1, 2).to(self.dtype).div_(127.5).sub_(1.0)

@@ -22,7 +22,7 @@ is to be seen of it here are ``together.sum_gradients`` and, for what a look at 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -35,6 +35,7 @@ from limner.timing import timed
 from limner.training.augment import FAKE, FAKE_FOR_GENERATOR, REAL, REAL_FOR_GENERATOR, Augmentation
 from limner.training.objectives import Objective, classification, reconstruction
 from limner.training.regularizers import Regularizer, clip_weights
+from limner.training.slopes import ConstantSlopes
 from limner.training.turns import Batch, Images, Labels, Measures, Scalar, mean
 
 Logits = Float[Tensor, " b"]
@@ -203,8 +204,15 @@ class Step:
     def _penalty(self, real: Images, fake: Images, part: Batch) -> Scalar:
         """All penalties of one turn, in float32 at least whatever the precision: gradients of gradients need it."""
 
+        # What is computed again in the backward pass would be so without them.
+        again = getattr(self.discriminator, "recompute", False)
+        straight = (
+            ConstantSlopes if getattr(self.discriminator, "constant_slopes", False) and not again else nullcontext
+        )
+
         def discriminator(images: Images) -> Logits:
-            logits = self.discriminator(images) if part.labels is None else self.discriminator(images, part.labels)
+            with straight():
+                logits = self.discriminator(images) if part.labels is None else self.discriminator(images, part.labels)
             return logits  # type: ignore[no-any-return]
 
         mix = part.mix if part.mix is not None else real.new_full((len(real),), 0.5)

@@ -1,7 +1,7 @@
 """Differentiable changes of images, each sample with numbers of its own: colour, translation, cutout (Zhao et al. 2020).
 
-Pure functions without randomness; :mod:`limner.training.augment` draws the numbers. Nothing here loops over samples or waits
-for the device. A sample's result does not depend on the other samples in its batch.
+Pure functions without randomness; :mod:`limner.training.augment` draws the numbers. Nothing here waits for a device, or loops
+over samples on one. A sample's result does not depend on the other samples in its batch.
 
 What comes in from outside the frame, and what is cut out, is 0 in every channel: mid-grey, as in the paper, and half
 transparent where there is transparency. Real pictures rarely hold exactly that, so D can tell what is missing.
@@ -22,6 +22,9 @@ Pixels = Int[Tensor, " b"]
 
 REACH = 8
 """Translations reach this part of a side."""
+SLICED = 1 << 14
+"""Numbers of a sample from which a processor translates one after the other: that goes through memory once, and not three
+times."""
 
 
 class Recolor(NamedTuple):
@@ -119,7 +122,8 @@ class _Change(torch.autograd.Function):
         height, width = images.shape[2:]
         last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
         form = torch.channels_last if last else torch.contiguous_format
-        if move is not None:
+        sliced = move is not None and images.device.type == "cpu" and images[0].numel() >= SLICED
+        if move is not None and not sliced:
             far_down, far_right = reach(height, width)
             size = (*images.shape[:2], height + 2 * far_down, width + 2 * far_right)
             padded = torch.empty(size, dtype=images.dtype, device=images.device, memory_format=form).zero_()
@@ -134,7 +138,10 @@ class _Change(torch.autograd.Function):
             _cut(result, cut)
         if move is not None:
             down, right = move if back else (-move.down, -move.right)
-            result = _window(padded, far_down + down, far_right + right, height, width)
+            if sliced:
+                result = _shifted(result, down.tolist(), right.tolist())
+            else:
+                result = _window(padded, far_down + down, far_right + right, height, width)
         if cut is not None and not back:
             _cut(result, cut)
         if colors is not None and back:
@@ -185,6 +192,20 @@ def _window(padded: Tensor, top: Tensor, left: Tensor, height: int, width: int) 
     if padded.is_contiguous():
         return windows[samples, top, left]
     return windows.movedim(3, 5)[samples, top, left].movedim(3, 1)  # with the channels innermost, as they lie in memory
+
+
+def _shifted(images: Tensor, down: Sequence[int], right: Sequence[int]) -> Tensor:
+    """What :func:`_window` gives, of images that are not padded: each from row ``down`` and column ``right`` on, 0 outside."""
+    result = torch.empty_like(images)
+    height, width = images.shape[2:]
+    for image, target, first, left in zip(images, result, down, right, strict=True):
+        top, bottom = max(0, -first), min(height, height - first)
+        begin, end = max(0, -left), min(width, width - left)
+        target[:, top:bottom, begin:end] = image[:, top + first : bottom + first, begin + left : end + left]
+        for edge in (target[:, :top], target[:, bottom:], target[:, top:bottom, :begin], target[:, top:bottom, end:]):
+            if edge.numel():
+                edge.zero_()
+    return result
 
 
 def _cut(images: Tensor, cut: Hole) -> None:

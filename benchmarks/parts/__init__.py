@@ -1,0 +1,1 @@
+"""What ``benchmarks/bench.py`` measures, a file for each part, and what the parts share."""
