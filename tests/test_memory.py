@@ -177,7 +177,7 @@ def test_a_rehearsal_measures_what_a_training_takes(pictures: Path, tmp_path: Pa
     found = rehearse(Job(str(pictures), bigger.to_toml(), None, 0.05, True, 1))
     assert list(found.after) == ["networks", "updates", "samples", "evaluation", "checkpoint"]
     assert sorted(found.after.values()) == list(found.after.values())
-    assert found.after["updates"] > found.after["networks"] + 18e6
+    assert found.after["updates"] > found.after["networks"] + 12e6  # 17 to 20 are usual
     assert found.seconds > 0 and 0 < found.processor < 1.2 and found.epoch_size == 24
     script = (
         "import json, sys, limner\n"
