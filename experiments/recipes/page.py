@@ -27,9 +27,9 @@ WHEN: Mapping[str, str] = {
 """When to choose a recipe."""
 REMARKS: Mapping[str, str] = {
     "fashion-conditional": (
-        "Twice the time of the others, because classes need it: after half as many images, with rates that stayed, 83.8 % of"
-        " the pictures showed the garment that they were asked for. Here it is 88.6 %; of real images, the same classifier is right"
-        " about 88.9 %. One column a class."
+        "Twice the time of the others, because classes need it: after half as many images, with rates that stayed, 83.8 %"
+        " of the pictures showed the garment that they were asked for. Here it is 88.6 %; of real images, the same"
+        " classifier is right about 88.9 %. One column a class."
     ),
     "fashion": "Trousers, shoes and pullovers at once; sandals and bags stay rough.",
 }
