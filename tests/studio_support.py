@@ -25,7 +25,12 @@ from limner.rundir import RunDir
 run = RunDir.open(sys.argv[1])
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 asked = []
-signal.signal(signal.SIGINT, lambda *_: asked.append(1))
+def ask(number, frame):
+    if asked and number == signal.SIGINT:
+        raise KeyboardInterrupt  # as a training: a second one ends it at once
+    asked.append(1)
+signal.signal(signal.SIGINT, ask)
+signal.signal(signal.SIGTERM, ask)
 with run.locked():
     print(child.pid, flush=True)
     while not asked:

@@ -256,6 +256,28 @@ def test_what_is_wrong_is_one_line(cli: Cli, arguments: list[str], words: str) -
     assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["publish", "FILE", "--out", "site", "--at", "5"], "holds one snapshot"),
+        (["export", "FILE", "--out", "new.onnx", "--best"], "holds one snapshot"),
+        (["generate", "FILE", "--at", "5"], "holds one snapshot"),
+        (["publish", "some.onnx", "--out", "site"], "is exported already"),
+        (["publish", "--serve", "site", "--best"], "takes a published folder alone"),
+        (["export", "FILE", "--out", "new.onnx", "--licence", "\udcff"], "--licence: holds what is no text"),
+        (["publish", "FILE", "--out", "site", "--name", "\udcff"], "--name: holds what is no text"),
+        (["generate", "FILE", "--seed", "\udcff"], "--seed: holds what is no text"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_one_line(
+    cli: Cli, file: Path, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    (tmp_path / "some.onnx").write_bytes(b"not read")
+    done = cli(*(str(file) if word == "FILE" else word for word in arguments))
+    assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert not (tmp_path / "site").exists() and not (tmp_path / "new.onnx").exists()
+
+
 def test_a_word_draws_the_picture_of_its_seed(cli: Cli, file: Path, tmp_path: Path) -> None:
     done = cli("generate", file, "--seed", "Antonia", "--count", "1", "--out", "new")
     assert done.returncode == 0, done.stderr
@@ -282,7 +304,7 @@ def test_the_server_sends_what_threads_need_and_only_its_folder(tmp_path: Path) 
 
     assert ask("/") == (200, "text/html", "require-corp", "page")
     assert ask("/a.wasm")[1] == "application/wasm" and ask("/a.js")[1] == "text/javascript"
-    for path in ("/../secret", "/%2e%2e/secret", "/..%2fsecret", "/assets/", "/nothing"):
+    for path in ("/../secret", "/%2e%2e/secret", "/..%2fsecret", "/assets/", "/nothing", "/%00", "/a.js%00"):
         assert ask(path)[0] == 404, path
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from limner.errors import InputError
+from limner.errors import InputError, LimnerError
 from limner.rundir import RunDir, lock
 from limner.studio import processes
 from limner.studio.launches import Launches
@@ -163,3 +163,62 @@ def test_a_zombie_trains_nothing(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     until(lambda: processes.condition(process.pid) == "gone")  # it was not waited for yet
     process.wait()
+
+
+@needs_proc
+def test_a_lock_that_is_a_link_is_nobodys(tmp_path: Path, run: Path) -> None:
+    """Any process may have a file of its own open that names it."""
+    script = "import os, sys, time; f = open(sys.argv[1], 'w'); f.write(str(os.getpid())); f.flush(); time.sleep(60)"
+    own = tmp_path / "own.pid"
+    with subprocess.Popen([sys.executable, "-c", script, str(own)]) as process:
+        until(lambda: own.is_file() and own.read_text() == str(process.pid))
+        (run / "lock").unlink(missing_ok=True)
+        (run / "lock").symlink_to(own)
+        asking = client(studio(tmp_path))
+        assert asking.get("/api/runs/letters").json()["state"] != "training"
+        for action in ("pause", "stop"):
+            assert asking.post(f"/api/runs/letters/{action}").status_code == 400
+        time.sleep(0.2)
+        assert process.poll() is None
+        process.kill()
+
+
+def test_stopping_twice_saves_all_the_same(tmp_path: Path, run: Path) -> None:
+    asking = client(studio(tmp_path))
+    with training(run) as (process, _):
+        first, _ = (asking.post("/api/runs/letters/stop").status_code for _ in range(2))
+        assert first == 200
+        assert process.wait(20) == 0
+
+
+@needs_proc
+def test_directories_in_the_place_of_files_take_no_descriptors(tmp_path: Path, run: Path) -> None:
+    asking = client(studio(tmp_path))
+    for name in ("log.jsonl", "metrics.jsonl", "samples/000000005.png"):
+        path = run / name
+        path.unlink(missing_ok=True)
+        path.mkdir()
+
+    def ask() -> int:
+        for address in ("letters", "letters/curves", "letters/samples/5.png"):
+            asking.get(f"/api/runs/{address}")
+        return len(os.listdir("/proc/self/fd"))
+
+    assert max(ask() for _ in range(10)) <= ask() + 2
+
+
+def test_what_cannot_be_noted_does_not_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launches = Launches(Places(tmp_path, (tmp_path,)))
+    children = []
+    real = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *words, **more: children.append(real(*words, **more)) or children[-1]
+    )
+
+    def full(path: Path, content: bytes) -> None:
+        raise LimnerError("there is no room")
+
+    monkeypatch.setattr("limner.studio.launches.atomic_write", full)
+    with pytest.raises(InputError, match="no room"):
+        launches.begin("one", "train", NOTHING)
+    assert children[0].poll() is not None

@@ -142,6 +142,17 @@ def chosen(at: str, best: bool) -> str:
     return "best" if best else at
 
 
+def written(option: str, text: str | None) -> str | None:
+    """What an option says in words, which others are to read.
+
+    Raises:
+        InputError: it holds bytes that are no text.
+    """
+    if text is not None and not text.isprintable():
+        raise InputError(f"{option}: holds what is no text (a wrong encoding, or control characters)")
+    return text
+
+
 def read_seed(text: str) -> int:
     """A number is itself, any other word the seed that :func:`limner.noise.seed_of` gives it.
 
@@ -157,7 +168,7 @@ def read_seed(text: str) -> int:
         raise InputError("--seed: is empty; give a number from 0 to 2**64 - 1, or a word")
     from limner.noise import seed_of
 
-    return seed_of(word)
+    return seed_of(written("--seed", word) or "")
 
 
 def read_pixel_limit(given: int | None) -> int | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from limner.cli_options import AtOption, BestOption, JsonOption, LicenceOption, chosen, said_bytes
+from limner.cli_options import AtOption, BestOption, JsonOption, LicenceOption, chosen, said_bytes, written
 from limner.errors import InputError
 
 
@@ -41,7 +41,7 @@ def publish(
 ) -> None:
     """Write a page that draws with the generator in each visitor's browser, or serve one."""
     if site is not None:
-        if source is not None or out is not None:
+        if source is not None or out is not None or at != "newest" or best or full or not webgpu or name or licence:
             raise InputError("--serve: takes a published folder alone; publish first, then serve")
         from limner.sharing.serving import serve
 
@@ -51,7 +51,7 @@ def publish(
         raise InputError("publish: say what and where: limner publish RUN --out DIR, or limner publish --serve DIR")
     from limner.sharing.publish import publish as publish_page
 
-    at = chosen(at, best)
+    at, name, licence = chosen(at, best), written("--name", name), written("--licence", licence)
     made = publish_page(source, out, at=at, half=False if full else None, webgpu=webgpu, name=name, licence=licence)
     if as_json:
         print(json.dumps(made.values(), indent=2))

@@ -16,6 +16,7 @@ from limner.cli_options import (
     LicenceOption,
     chosen,
     said_bytes,
+    written,
 )
 
 
@@ -42,12 +43,12 @@ def export(
 
     check_export(out, pixels)
     generator = load_trained(source, chosen(at, best))
-    written = export_generator(generator, out, half=half, pixels=pixels, licence=licence)
+    made = export_generator(generator, out, half=half, pixels=pixels, licence=written("--licence", licence))
     if as_json:
-        print(json.dumps(written.values(), indent=2))
+        print(json.dumps(made.values(), indent=2))
         return
-    opset = "" if written.opset is None else f", opset {written.opset}"
-    print(f"{written.path}: {said_bytes(written.bytes)}{opset}\nchecked: {written.parity.describe()}")
+    opset = "" if made.opset is None else f", opset {made.opset}"
+    print(f"{made.path}: {said_bytes(made.bytes)}{opset}\nchecked: {made.parity.describe()}")
 
 
 def push(
@@ -63,5 +64,7 @@ def push(
     """Put a generator on the Hugging Face hub: card, weights, ONNX, samples, and its page if you like."""
     from limner.sharing.hub import push as push_to_hub
 
-    pushed = push_to_hub(source, name, private=private, site=site, at=chosen(at, best), licence=licence)
+    pushed = push_to_hub(
+        source, name, private=private, site=site, at=chosen(at, best), licence=written("--licence", licence)
+    )
     print(json.dumps(pushed.values(), indent=2) if as_json else pushed.describe())

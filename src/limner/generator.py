@@ -181,14 +181,29 @@ def _loaded(file: Path, opened: Any, where: torch.device) -> TrainedGenerator:
     return made
 
 
+def single(given: Path, at: str) -> None:
+    """Find out whether a snapshot was asked for where there is only one.
+
+    Raises:
+        InputError: one was.
+    """
+    if at != "newest":
+        raise InputError(
+            f"{given}: holds one snapshot, so there is no choosing (--at {at}); take the run, or leave it out"
+        )
+
+
 def _generator_file(given: Path, at: str) -> Path:
     """The file that a path asks for. Raises InputError, and OSError where a directory may not be entered."""
     if given.is_file():
+        single(given, at)
         return given
     if not given.is_dir():
         raise InputError(f"{given}: no such run directory or generator file")
     file = given / rundir.GENERATOR
-    if not file.is_file() and (given / rundir.RECIPE).is_file():
+    if file.is_file():
+        single(given, at)
+    elif (given / rundir.RECIPE).is_file():
         given = rundir.RunDir.open(given).snapshot(at, rundir.DRAWABLE)
         file = given / rundir.GENERATOR
     if file.is_file():

@@ -6,6 +6,7 @@ import errno
 import os
 import platform
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -97,10 +98,17 @@ def holder(path: Path) -> Holder | None:
     A training that could not write its name (a full disk) is not seen.
     """
     try:
-        with (path / LOCK).open("rb") as file:
-            lines = file.read(500).decode("utf-8", "replace").strip().split("\n")
+        descriptor = os.open(path / LOCK, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        lines = os.read(descriptor, 500).decode("utf-8", "replace").strip().split("\n")
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
     process, host, started = (*lines, "", "", "")[:3]
     if not re.fullmatch(r"[0-9]{1,10}", process):
         return None

@@ -28,6 +28,8 @@ def load(path: str | Path, device: str = "cpu", at: str = "newest") -> SeededGen
     if is_onnx(path):
         if device not in ("auto", "cpu"):
             raise InputError(f"device {device}: ONNX files are drawn on the CPU here; leave --device out")
+        if at != "newest":
+            raise InputError(f"{path}: holds one snapshot, so there is no choosing (--at {at}); leave it out")
         from limner.sharing.onnx_generator import load as load_onnx
 
         return load_onnx(path)

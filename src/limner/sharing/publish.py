@@ -18,10 +18,10 @@ from typing import Any
 
 from limner.errors import InputError
 from limner.films import home, write
-from limner.generator import TrainedGenerator, load
+from limner.generator import TrainedGenerator
 from limner.recipe.text import printable
 from limner.rundir import RunDir
-from limner.sharing.export import Exported, export_onnx
+from limner.sharing.export import Exported, export_onnx, load_trained
 from limner.sharing.page import DOCUMENT, FORMAT, built_page, page_document, sample_files, story_files
 from limner.sharing.parity import NotEqual
 
@@ -119,7 +119,7 @@ def publish(
     page = built_page()
     folder = Path(out)
     before = _listed(folder)
-    generator = load(source, at=at)
+    generator = load_trained(source, at)
     place = home(Path(source))
     run = RunDir.open(place) if place else None
     with TemporaryDirectory() as scratch:

@@ -12,6 +12,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from limner.errors import InputError
 from limner.sharing.publish import HOME, INDEX
@@ -45,6 +46,12 @@ class _Handler(SimpleHTTPRequestHandler):
         for name, value in HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
+
+    def send_head(self) -> Any:
+        if "\0" in unquote(self.path):  # no file has such a name, and no system can be asked for one
+            self.send_error(404)
+            return None
+        return super().send_head()
 
     def list_directory(self, path: Any) -> None:
         self.send_error(404)

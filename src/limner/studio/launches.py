@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.durable import atomic_write, make_directory
-from limner.errors import InputError
+from limner.errors import InputError, LimnerError
 from limner.studio import processes
 from limner.studio.places import Missing, Places
 
@@ -119,7 +120,13 @@ class Launches:
             made = Launch(
                 kind, child.pid, _started(child.pid), time.strftime("%Y-%m-%dT%H:%M:%S%z"), data, tuple(command)
             )
-            atomic_write(self._note(name), json.dumps(asdict(made)).encode())
+            try:
+                atomic_write(self._note(name), json.dumps(asdict(made)).encode())
+            except LimnerError as error:  # what nobody knows of must not train
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+                raise InputError(str(error)) from None
             return made
 
     def reap(self) -> None:
@@ -149,8 +156,12 @@ class Launches:
     def output(self, name: str) -> str:
         """The last of what it said; empty where nothing was started."""
         try:
-            descriptor = os.open(self._log(name), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+            descriptor = os.open(self._log(name), flags)
         except OSError:
+            return ""
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
             return ""
         with os.fdopen(descriptor, "rb") as file:
             size = file.seek(0, os.SEEK_END)

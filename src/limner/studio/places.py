@@ -220,8 +220,9 @@ def _read(root: Path, parts: tuple[str, ...]) -> Found:
             finally:
                 os.close(descriptor)
             descriptor = inner
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:
+        os.close(descriptor)  # of a directory nothing below could be made that would close it
+        raise FileNotFoundError
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:
-            raise FileNotFoundError
         return Found(file.read(LARGEST_FILE + 1), (status.st_ino, status.st_size, status.st_mtime_ns))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections import defaultdict
@@ -71,7 +72,7 @@ def stop(run: Path) -> None:
         InputError: nobody trains it here.
     """
     process = _ours(run)
-    _send(process, signal.SIGINT)
+    _send(process, signal.SIGTERM)  # as often as it is asked for: a second SIGINT would end it without saving
     _wake(process)
 
 
@@ -95,8 +96,10 @@ def _ours(run: Path) -> int:
 def _holds(process: int, file: Path) -> bool:
     """Whether a process has a file open."""
     try:
-        wanted = os.stat(file)
+        wanted = os.lstat(file)
     except OSError:
+        return False
+    if not stat.S_ISREG(wanted.st_mode):  # a link could lead to a file that some other process has open
         return False
     if (_PROC / "self" / "fd").is_dir():
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import threading
 from array import array
 from collections import deque
@@ -54,8 +55,11 @@ class Tail:
             anew = self._place > 0
             self._place, self._mark = 0, b""
             return anew, []
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            return False, []
         with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
             anew = self._place > 0 and not self._goes_on(file, status)
             if anew:
                 self._place, self._mark = 0, b""
