@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from limner import durable
-from limner.durable import append_line, atomic_write, discard, is_leaving, write_together
+from limner.durable import append_line, atomic_write, discard, is_leaving, remove_tree, write_together
 from limner.errors import LimnerError
 
 FILES = {"a": b"first", "b/c": b"second"}
@@ -151,3 +151,15 @@ def test_a_directory_that_cannot_be_synced_is_no_failure_but_a_broken_disk_is(
     monkeypatch.setattr(durable, "system", Calls(5, errno.EIO))
     with pytest.raises(LimnerError, match="Input/output error"):
         atomic_write(tmp_path / "file", b"content")
+
+
+def test_folders_nested_deeper_than_python_goes_are_removed(tmp_path: Path):
+    root = os.open(tmp_path, os.O_RDONLY)
+    for name in ("top", *["d"] * 1500):
+        os.mkdir(name, dir_fd=root)
+        inner = os.open(name, os.O_RDONLY, dir_fd=root)
+        os.close(root)
+        root = inner
+    os.close(root)
+    remove_tree(tmp_path / "top")
+    assert not any(tmp_path.iterdir())

@@ -199,12 +199,56 @@ def test_files_that_are_no_generators(run: RunDir, tmp_path: Path):
     save_file({"x": torch.zeros(3)}, wrong, metadata=metadata)
     with pytest.raises(InputError, match="weights do not fit"):
         limner.load(wrong)
+    save_file({"x": torch.zeros(3)}, wrong, {**metadata, "recipe": "[image\nwidth = 3"})
+    with pytest.raises(InputError, match=r"wrong.safetensors: its recipe is damaged, or of a newer Limner \(not TOML"):
+        limner.load(wrong)
     for count in ("many", "-1", "", "9" * 5000):
         save_file({"x": torch.zeros(3)}, wrong, {**metadata, "images": count})
         with pytest.raises(InputError, match=r"its metadata is damaged \(images = "):
             limner.load(wrong)
     with pytest.raises(InputError, match=r"neither a run directory .* nor a checkpoint"):
         limner.load(tmp_path)
+
+
+def test_weights_and_pictures_that_are_no_numbers_are_refused(run: RunDir, tmp_path: Path):
+    """As after damage to an exponent, or of a training that broke."""
+    generator = limner.load(run.path)
+    weights = generator.network.state_dict()
+    name = next(name for name, weight in weights.items() if weight.is_floating_point() and weight.ndim > 1)
+    metadata = {"format": "limner-generator-1", "recipe": run.recipe().to_toml()}
+    for value in (float("nan"), float("inf")):
+        broken = {**weights, name: weights[name].contiguous().index_fill(0, torch.tensor([0]), value)}
+        save_file(
+            {key: weight.contiguous() for key, weight in broken.items()}, tmp_path / "broken.safetensors", metadata
+        )
+        with pytest.raises(
+            InputError, match=r"broken.safetensors: has weights that are no numbers \(.*take another snapshot"
+        ):
+            limner.load(tmp_path / "broken.safetensors")
+    huge = {
+        name: (weight * 1e38).clamp(-3e38, 3e38).contiguous() if weight.is_floating_point() else weight
+        for name, weight in weights.items()
+    }
+    save_file(huge, tmp_path / "huge.safetensors", metadata)
+    with pytest.raises(InputError, match="makes pictures of no numbers: the file is damaged"):
+        limner.load(tmp_path / "huge.safetensors").sample(1)
+
+
+def test_what_is_no_seed_is_refused(run: RunDir):
+    generator = limner.load(run.path)
+    for seed in ("x", 1.5, None, True):
+        with pytest.raises(InputError, match=r"seed .*: must be a whole number from 0"):
+            generator.sample(1, seed=seed)
+        with pytest.raises(InputError, match=r"seed .*: must be a whole number from 0"):
+            generator.latents([0, seed])
+    for seeds in ([-1], np.array([-1]), [2**64]):
+        with pytest.raises(InputError, match="must be from 0 to"):
+            generator.latents(seeds)
+    for seeds in ([], [3]):
+        with pytest.raises(InputError, match="a walk needs two seeds"):
+            generator.interpolate(seeds)
+    assert (generator.latents(np.array([5, 7])) == generator.latents([5, 7])).all()
+    assert generator.latents([]).shape == (0, generator.latent)
 
 
 def test_a_checkpoint_that_lost_its_generator(run: RunDir, tmp_path: Path):

@@ -301,6 +301,16 @@ def test_what_is_no_onnx_at_all_is_refused(exported: Path, tmp_path: Path):
         load("/dev/zero")
 
 
+def test_weights_that_are_no_numbers_are_refused(plain: Path):
+    """A byte of an exponent turned: found when the file is opened, also where it would make pixels of them."""
+    content = bytearray(plain.read_bytes())
+    weights = next(value for value in parse(bytes(content)).graph.constants.values() if value.dtype == np.float32)
+    place = content.index(np.ascontiguousarray(weights).tobytes())
+    content[place : place + 4] = np.float32("nan").tobytes()
+    with pytest.raises(InputError, match=r"broken\.onnx: has weights that are no numbers"):
+        OnnxGenerator.from_bytes(bytes(content), "broken.onnx")
+
+
 def test_damage_anywhere_is_refused_or_told_in_one_line(plain: Path):
     """One byte changed, wherever: an error of Limner's or a generator, never anything else."""
     content = bytearray(plain.read_bytes())

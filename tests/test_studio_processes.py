@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -121,6 +124,71 @@ def test_a_start_can_be_called_off(tmp_path: Path) -> None:
     until(lambda: not launch.is_alive)
     assert asking.post("/api/runs/new/stop").status_code == 400
     made.launches.reap()
+
+
+@needs_proc
+def test_a_note_is_no_reason_to_end_a_process(tmp_path: Path) -> None:
+    """Whoever may write into the folder could name any process there."""
+    made = studio(tmp_path)
+    asking = client(made)
+    launch = made.launches.begin("new", "train", ["make-data", "maps", str(tmp_path / "x"), "--count=100000"])
+    other = subprocess.Popen(launch.command, start_new_session=True, stdout=subprocess.DEVNULL)
+    try:
+        note = tmp_path / "runs" / ".studio" / "new.json"
+        started = Path(f"/proc/{other.pid}/stat").read_text().rpartition(")")[2].split()[19]
+        sound = note.read_text()
+        note.write_text(json.dumps({**json.loads(sound), "process": other.pid, "started": started}))
+        asked = asking.post("/api/runs/new/stop")
+        assert asked.status_code == 400 and f"process {other.pid} was not started for it" in asked.text
+        shutil.copy(note, note.with_name("old.json"))
+        note.write_text(sound)
+        shutil.copy(note, note.with_name("another.json"))  # nor is one of another run
+        assert asking.post("/api/runs/another/stop").status_code == 400 and launch.is_alive
+        assert asking.post("/api/runs/new/stop").json() == {"done": "called off"}
+        until(lambda: not launch.is_alive)
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_of_two_studios_that_start_the_same_run_one_does(tmp_path: Path) -> None:
+    both = [Launches(Places(tmp_path, (tmp_path,))) for _ in range(2)]
+    together = threading.Barrier(2)
+
+    def begin(launches: Launches) -> str:
+        together.wait()
+        try:
+            return str(launches.begin("new", "train", ["make-data", "maps", str(tmp_path / "x"), "--count=1000"]).kind)
+        except InputError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        said = sorted(pool.map(begin, both))
+    found = both[0].find("new")
+    assert found is not None and said == [f"run new: process {found.process} is at work on it already", "train"]
+    both[0].end("new")
+    until(lambda: not found.is_alive)
+
+
+def test_a_start_that_the_system_refuses_leaves_nothing(tmp_path: Path) -> None:
+    launches = Launches(Places(tmp_path, (tmp_path,)))
+    with pytest.raises(InputError, match="limner train: cannot be started"):
+        launches.begin("new", "train", ["x" * 10_000_000])
+    assert launches.names() == [] and [path.name for path in (tmp_path / ".studio").iterdir()] == ["lock"]
+
+
+def test_a_training_killed_while_it_is_watched_can_be_resumed(tmp_path: Path, run: Path) -> None:
+    asking = client(studio(tmp_path))
+    _, newest = RunDir(run).checkpoints()[-1]
+    RunDir(newest).write("state.json", {**RunDir(newest).read_json("state.json"), "ended": None})
+    with training(run) as (process, _):
+        assert asking.get("/api/runs/letters").json()["state"] == "training"
+        process.kill()
+        process.wait()
+        found = asking.get("/api/runs/letters").json()
+    assert found["state"] == "interrupted" and "can be resumed" in found["reason"]
+    assert asking.post("/api/runs/letters/stop").status_code == 400
 
 
 def test_what_a_resumed_training_complains_of_is_told_until_it_goes_on(tmp_path: Path, run: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -154,7 +155,7 @@ def test_points_stay_where_they_are_while_a_log_grows() -> None:
 
 def test_a_log_is_read_on_and_read_anew_when_it_was_rewound(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    tail = Tail(path)
+    tail = Tail(tmp_path, "log.jsonl")
     assert tail.read_on() == (False, [])
     path.write_bytes(b'{"images": 1}\n{"images": 2}\n{"ima')
     assert tail.read_on() == (False, [{"images": 1}, {"images": 2}])
@@ -197,12 +198,12 @@ def test_columns_that_come_later_begin_with_nothing(tmp_path: Path) -> None:
 def test_the_last_lines_of_a_long_log_are_read_from_its_end(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text("".join(f'{{"images": {number}}}\n' for number in range(10_000)))
-    found = last_lines(path, 1000)
+    found = last_lines(tmp_path, "log.jsonl", 1000)
     assert found[-1] == {"images": 9999} and found == [
         {"images": number} for number in range(10_000 - len(found), 10_000)
     ]
     assert 40 < len(found) < 60
-    assert last_lines(tmp_path / "none") == []
+    assert last_lines(tmp_path, "none") == []
 
 
 def test_runs_are_compared_field_by_field(tmp_path: Path, run: RunDir) -> None:
@@ -230,6 +231,48 @@ def test_damaged_runs_are_shown_as_far_as_they_can_be_read(tmp_path: Path, run: 
         assert asking.get(f"/api/runs/broken{path}").status_code == 200
     assert asking.get("/api/runs/broken/thumbnails/64000.png").status_code == 404
     assert asking.get("/api/compare?run=letters&run=broken").status_code == 400
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_only_what_is_really_in_a_run_is_shown(tmp_path: Path, run: RunDir, kind: str) -> None:
+    """The run's files are links to those of a run elsewhere, or pipes that nobody writes into."""
+    elsewhere = full_run(tmp_path / "elsewhere" / "secret", frames=1)
+    elsewhere.write("data.json", {**elsewhere.read_json("data.json"), "title": "secret", "location": "secret"})
+    names = ["data.json", "environment.json", "log.jsonl", "metrics.jsonl", "events.jsonl", "recipe.toml"]
+    names += [f"{path.parent.parent.name}/{path.parent.name}/{path.name}" for path in run.path.glob("*/*/*.json")]
+    assert len(names) > 7
+    for name in names:
+        path = run.path / name
+        path.unlink()
+        if kind == "link":
+            path.symlink_to(elsewhere.path / name)
+        elif kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.mkdir()
+    if kind != "link":
+        (run.path / "recipe.toml").rmdir() if kind == "folder" else (run.path / "recipe.toml").unlink()
+        run.write("recipe.toml", elsewhere.recipe().to_toml())
+    asking = client(studio(tmp_path))
+    (shown,) = asking.get("/api/runs").json()["runs"]
+    assert (shown["data"], shown["count"], shown["figure"], shown["rate"]) == ("", None, None, None)
+    detail = asking.get("/api/runs/letters").json()
+    assert "secret" not in json.dumps(detail) and detail["events"] == [] and detail["environment"] == {}
+    assert asking.get("/api/runs/letters/curves").json()["figures"] == []
+
+
+def test_a_run_that_is_removed_while_it_is_watched_is_gone_and_can_come_back(tmp_path: Path, run: RunDir) -> None:
+    asking = client(studio(tmp_path))
+    addresses = ["", "/curves", "/samples/64000.png", "/report"]
+    before = [asking.get(f"/api/runs/letters{address}").status_code for address in addresses]
+    assert before[:3] == [200] * 3
+    kept = tmp_path / "kept"
+    shutil.move(run.path, kept)
+    assert asking.get("/api/runs").json()["runs"] == []
+    assert {asking.get(f"/api/runs/letters{address}").status_code for address in addresses} == {404}
+    assert asking.post("/api/runs/letters/stop").status_code == 404
+    shutil.move(kept, run.path)
+    assert [asking.get(f"/api/runs/letters{address}").status_code for address in addresses] == before
 
 
 @pytest.mark.parametrize("factor", [1, 3])

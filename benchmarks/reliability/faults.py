@@ -32,7 +32,7 @@ from common import (
     run_child,
     train_command,
 )
-from kills import counted
+from kills import unbroken
 
 from limner.rundir import RunDir
 
@@ -96,7 +96,7 @@ def main() -> int:
         place = Path(scratch)
         os.environ["LIMNER_CACHE"] = str(place / "cache")
         pictures = make_pictures(place / "pictures")
-        calls = counted(train_command(pictures, place / "whole"), place / "whole.txt")
+        calls = unbroken(pictures, place)
         expected = remains(RunDir(place / "whole" / NAME))
         counts["calls"] = len(calls)
         for number in chosen(len(calls), given, 4):

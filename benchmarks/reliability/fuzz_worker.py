@@ -7,7 +7,6 @@ connection; a tree of files that nothing may touch tells of what happens below P
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -20,6 +19,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -193,7 +193,7 @@ class Runner:
         (self.root / "tmp").mkdir(exist_ok=True)
         self.watch = Watch()
         sys.dont_write_bytecode = True
-        with contextlib.suppress(ValueError, OSError):
+        with suppress(ValueError, OSError):
             room = int(memory("VmSize") * MEBIBYTE) + ROOM
             resource.setrlimit(resource.RLIMIT_AS, (room, room))
 
@@ -255,7 +255,7 @@ class Runner:
             finally:
                 self.watch.on = False
                 for stream in (sys.stdout, sys.stderr):
-                    with contextlib.suppress(Exception):
+                    with suppress(Exception):
                         stream.flush()
                 sys.stdout, sys.stderr = streams
                 for number, copy in zip((1, 2), kept, strict=True):
@@ -292,8 +292,9 @@ def judged(code: int | None, said: str, fault: str, case: Case) -> list[str]:
 
 def clean(folder: Path) -> None:
     """Remove a case's folder, whatever it holds and however deep it is."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():  # deeper than Python goes
+    with suppress(RecursionError):  # deeper than Python goes
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
         os.system(f"chmod -R u+rwX '{folder}' 2>/dev/null; rm -rf '{folder}'")
 
 

@@ -67,6 +67,13 @@ def counted(command: list[str], output: Path) -> list[str]:
     return log.read_text().split()
 
 
+def unbroken(pictures: Path, place: Path) -> list[str]:
+    """Train in ``place / "whole"`` to the end; the calls of a training after that one, which finds in the cache what it wrote."""
+    for name in ("whole", "again"):
+        calls = counted(train_command(pictures, place / name), place / f"{name}.txt")
+    return calls
+
+
 def finish(pictures: Path, runs: Path, output: Path) -> str:
     """Go on with a killed training until it is done; returns what went wrong, in words, or nothing."""
     begun = (runs / NAME).is_dir()
@@ -167,7 +174,7 @@ def main() -> int:
         place = Path(scratch)
         os.environ["LIMNER_CACHE"] = str(place / "cache")
         pictures = make_pictures(place / "pictures")
-        names = counted(train_command(pictures, place / "whole"), place / "whole.txt")
+        names = unbroken(pictures, place)
         expected = remains(RunDir(place / "whole" / NAME))
         counts: Counter[str] = Counter(calls=len(names))
         calls = chosen(len(names), given, 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -34,8 +35,9 @@ def told(error: Exception) -> tuple[str, int] | None:
         return "\n".join(map(_cut, str(error).splitlines())), error.exit_code
     if isinstance(error, OSError):
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        # A place that may not be entered was named by the user, who can name another.
-        return f"{where}{error.strerror or error}", 2 if isinstance(error, PermissionError) else 1
+        # A place that may not be entered, or cannot be, was named by the user, who can name another.
+        theirs = isinstance(error, PermissionError) or error.errno in (errno.ENAMETOOLONG, errno.ELOOP)
+        return f"{where}{error.strerror or error}", 2 if theirs else 1
     words = str(error)
     if not isinstance(error, MemoryError) and not re.search(
         r"out of memory|(can't|cannot) allocate|not enough memory", words

@@ -25,6 +25,8 @@ NAMED = 20
 """Classes that an error names, at most."""
 PIXELS = 2**20
 """In pictures that are drawn at once, at most."""
+BROKEN = "the file is damaged, or its training broke; take another snapshot"
+"""Why a generator would make no numbers, and what to do."""
 COLUMNS = 16
 """With more classes than this, a grid has no column for each."""
 
@@ -58,8 +60,13 @@ class SeededGenerator(ABC):
         return self.recipe.network.latent
 
     def latents(self, seeds: Int[np.ndarray, " b"] | Sequence[int]) -> Float[np.ndarray, "b z"]:
-        """The latent vector of each seed (0 to 2**64 - 1)."""
-        return noise.sample_latents(np.asarray(seeds, dtype=np.uint64), self.latent)
+        """The latent vector of each seed (0 to 2**64 - 1).
+
+        Raises:
+            InputError: one is no seed.
+        """
+        known = as_seeds(seeds)
+        return noise.sample_latents(known, self.latent) if len(known) else np.empty((0, self.latent), np.float32)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -73,7 +80,7 @@ class SeededGenerator(ABC):
         So a seed is one picture for ever, and consecutive seeds go through the classes in turn. Without classes: zeros.
         """
         classes = np.uint64(max(1, len(self.classes)))
-        return (np.asarray(seeds, dtype=np.uint64) % classes).astype(np.int64)
+        return (as_seeds(seeds) % classes).astype(np.int64)
 
     def label(self, asked: str | int) -> int:
         """The number of a class.
@@ -129,6 +136,16 @@ class SeededGenerator(ABC):
                 raise ValueError(f"labels must be {count} class numbers from 0 to {len(self.classes) - 1}")
         return labels
 
+    def to_pixels(self, images: Float[np.ndarray, "b c h w"]) -> imaging.Batch:
+        """What the network made, as pixels [B, H, W, C].
+
+        Raises:
+            InputError: it is no numbers, of which pictures of nothing would come.
+        """
+        if not np.isfinite(images).all():
+            raise InputError(f"generator of {self.name}: makes pictures of no numbers: {BROKEN}")
+        return imaging.to_uint8(images)
+
     def draw_seeds(self, seeds: Int[np.ndarray, " b"] | Sequence[int], label: str | int | None = None) -> imaging.Batch:
         """Pictures of seeds, as uint8 [B, H, W, C]: each of its own class (see :meth:`labels`), or all of one.
 
@@ -169,14 +186,29 @@ class SeededGenerator(ABC):
             label: the class; without it the first seed's.
 
         Raises:
-            InputError: there is no such class.
+            InputError: there are under two seeds or no steps, one is no seed, or there is no such class.
         """
+        if len(seeds) < 2 or steps < 1:
+            raise InputError("a walk needs two seeds or more, and at least one step between them")
         path = walk(self.latents(seeds), steps, loop)
         chosen = None
         if self.classes or label is not None:
             number = int(self.labels(seeds[:1])[0]) if label is None else self.label(label)
             chosen = np.full(len(path), number)
         return [imaging.to_image(picture) for picture in self.draw(path, chosen)]
+
+
+def recipe_in(text: str, file: str) -> Recipe:
+    """The recipe in a generator's file.
+
+    Raises:
+        InputError: it is none, or one of a newer Limner.
+    """
+    try:
+        return Recipe.from_toml(text, file)
+    except InputError as error:
+        first = (str(error).splitlines() or [""])[0].removeprefix(f"recipe {file}: ").removeprefix(f"{file}: ")
+        raise InputError(f"{file}: its recipe is damaged, or of a newer Limner ({first})") from None
 
 
 def class_grid(classes: int, count: int, width: int, height: int) -> tuple[int, int] | None:
@@ -206,12 +238,27 @@ def at_once(recipe: Recipe) -> int:
     return max(1, min(BATCH, fitting, training.micro_batch or training.batch_size))
 
 
+def as_seeds(seeds: Int[np.ndarray, " b"] | Sequence[int]) -> Int[np.ndarray, " b"]:
+    """Seeds as an array of uint64.
+
+    Raises:
+        InputError: one is not a whole number in 0 to 2**64 - 1.
+    """
+    if isinstance(seeds, np.ndarray) and seeds.dtype == np.uint64:
+        return seeds
+    for seed in seeds:
+        check_seeds(seed, 1)
+    return np.array([int(seed) for seed in seeds], dtype=np.uint64)
+
+
 def check_seeds(seed: int, count: int) -> None:
     """Find out whether ``count`` seeds from ``seed`` on are all seeds.
 
     Raises:
-        InputError: one is not in 0 to 2**64 - 1.
+        InputError: one is not a whole number in 0 to 2**64 - 1.
     """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise InputError(f"seed {printable(shown(seed))}: must be a whole number from 0 to 2**64 - 1")
     if not 0 <= seed < SEEDS:
         raise InputError(f"seed {seed}: must be from 0 to 2**64 - 1")
     if seed + count > SEEDS:

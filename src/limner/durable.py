@@ -182,9 +182,16 @@ def remove_tree(path: Path) -> None:
         return
     if not path.is_dir():
         return
-    for inside in list(path.iterdir()):
-        remove_tree(inside)
-    system.rmdir(path)
+    folders = [(path, list(path.iterdir()))]  # no recursion: folders may be nested deeper than Python goes
+    while folders:
+        folder, left = folders[-1]
+        if not left:
+            system.rmdir(folder)
+            folders.pop()
+        elif (inside := left.pop(0)).is_dir() and not inside.is_symlink():
+            folders.append((inside, list(inside.iterdir())))
+        else:
+            system.unlink(inside)
 
 
 def put_back(replaced: Path, final: Path) -> None:

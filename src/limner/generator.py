@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from limner import imaging, rundir
 from limner.device import choose_device, is_shortage, release_memory
-from limner.drawing import SeededGenerator, at_once, check_seeds, class_grid, slerp, walk
+from limner.drawing import BROKEN, SeededGenerator, at_once, check_seeds, class_grid, recipe_in, slerp, walk
 from limner.errors import InputError
 from limner.networks import build, place
 from limner.networks.outline import check_weights, drawing_bytes, filled, physical_memory
@@ -67,7 +67,7 @@ class TrainedGenerator(SeededGenerator):
             z: Tensor = torch.from_numpy(np.ascontiguousarray(latents[part]))
             known = () if labels is None else (torch.from_numpy(labels[part]).to(self._device),)
             images = self.network(z.to(self._device, self._dtype), *known)
-            return imaging.to_uint8(images.float().cpu().numpy())
+            return self.to_pixels(images.float().cpu().numpy())
 
         return in_portions(portion, len(latents), self.at_once) if len(latents) else empty
 
@@ -152,7 +152,7 @@ def _loaded(file: Path, opened: Any, where: torch.device) -> TrainedGenerator:
     if description.get("format") != FORMAT:
         found = shown(description.get("format"))
         raise InputError(f"{file}: is not a generator of Limner's (its format is {found})")
-    recipe = Recipe.from_toml(description.get("recipe", ""), str(file))
+    recipe = recipe_in(description.get("recipe", ""), str(file))
     image = recipe.image
     if image.width is None or image.height is None or image.channels is None:
         raise InputError(f"{file}: its recipe does not say the size of its pictures")
@@ -173,7 +173,11 @@ def _loaded(file: Path, opened: Any, where: torch.device) -> TrainedGenerator:
         raise InputError(
             f"{file}: to draw a picture it would take {needed / 1e9:,.0f} GB, and this machine has {room / 1e9:,.0f} GB"
         )
-    network = filled(network, {name: opened.get_tensor(name) for name in names})
+    weights = {name: opened.get_tensor(name) for name in names}
+    broken = [name for name, weight in weights.items() if not weight.isfinite().all()]
+    if broken:
+        raise InputError(f"{file}: has weights that are no numbers ({printable(broken[0])}): {BROKEN}")
+    network = filled(network, weights)
     place(network, where, torch.float32)
     made = TrainedGenerator(network, recipe, int(seen), printable(description.get("data", file.stem), 200))
     made.licence = printable(description.get("licence", ""), 500)

@@ -153,9 +153,9 @@ class Recipe(Section):
         return recipe_text.to_toml(self.values(), type(self))
 
     @classmethod
-    def from_toml(cls, text: str, where: str = "given") -> Recipe:
+    def from_toml(cls, text: str | bytes, where: str = "given") -> Recipe:
         """Check a recipe's TOML text (see :meth:`from_values` for the errors)."""
-        return cls.from_values(_read(text.encode(), where), where)
+        return cls.from_values(_read(text.encode() if isinstance(text, str) else text, where), where)
 
 
 class RecipeError(InputError):

@@ -29,7 +29,7 @@ from limner.durable import (
 from limner.errors import InputError
 from limner.recipe import Recipe
 from limner.rundir import lock
-from limner.rundir.links import refuse_links
+from limner.rundir.links import open_inside, refuse_links
 from limner.rundir.names import (
     BEST,
     CHECKPOINTS,
@@ -238,7 +238,7 @@ class RunDir(Snapshots):
 
     def recipe(self) -> Recipe:
         """The resolved recipe."""
-        return Recipe.load(self.path / RECIPE)
+        return Recipe.from_toml(self._read(RECIPE), str(self.path / RECIPE))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file's object.
@@ -346,7 +346,7 @@ class RunDir(Snapshots):
 
     def _read(self, name: str) -> bytes:
         try:
-            with (self.path / name).open("rb") as file:
+            with open_inside(self.path, name) as file:
                 content = file.read(_LARGEST + 1)
         except OSError as error:
             raise InputError(f"{self.path / name}: cannot be read ({error.strerror or error})") from None

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from limner.durable import append_line, atomic_write, sync_directory, sync_file
 from limner.errors import LimnerError
+from limner.rundir.links import open_inside
 from limner.rundir.names import EVENTS, LOG, LOGS, METRICS
 
 LONGEST = 1 << 22
@@ -106,11 +108,8 @@ class Logs:
 
     def records(self, name: str) -> Iterator[dict[str, Any]]:
         """The lines of a log that can be read: what is torn, or does not say at how many images it was, is passed over."""
-        path = self.path / name
-        if path.is_file():
-            with path.open("rb") as file:
-                lines = iter(partial(file.readline, LONGEST), b"")
-                yield from filter(None, map(_record, lines))
+        with suppress(FileNotFoundError), open_inside(self.path, name) as file:
+            yield from filter(None, map(_record, iter(partial(file.readline, LONGEST), b"")))
         yield from filter(None, map(_record, tuple(self._owed.get(name, ()))))
 
     def rewind_logs(self, images: int, attempt: int | None = None, unfinished: bool = False) -> None:

@@ -21,7 +21,7 @@ from limner.sharing.folding import fold_batch_norms, straighten_bases
 from limner.sharing.loading import is_onnx
 from limner.sharing.onnx_generator import OnnxGenerator, import_onnxruntime
 from limner.sharing.onnx_writer import LARGEST_HALF, OPSET, facts_bytes, import_onnx, onnx_bytes, with_pixels
-from limner.sharing.parity import Parity, compare
+from limner.sharing.parity import Parity, compare, refuse_broken
 from limner.sharing.tracing import trace
 
 
@@ -124,6 +124,7 @@ def export_onnx(
         NotEqual: its pictures differ from PyTorch's.
     """
     onnxruntime = import_onnxruntime()
+    refuse_broken(generator)
     described = {"format": FORMAT, **facts(generator, licence), "half": json.dumps(half)}
     image = generator.recipe.image
     shape = (image.channels or 0, image.height or 0, image.width or 0)
@@ -162,6 +163,7 @@ def export_safetensors(
             if not tensor.abs().max() <= LARGEST_HALF:
                 raise InputError(f"--half: {name} has weights that float16 cannot hold; export without it")
             tensors[name] = tensor.half()
+    refuse_broken(generator)
     described = {"format": GENERATOR_FORMAT, **facts(generator, licence), "half": json.dumps(half)}
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder, "trial.safetensors")

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from limner import imaging
-from limner.drawing import SeededGenerator
+from limner.drawing import BROKEN, SeededGenerator, recipe_in
 from limner.errors import InputError
 from limner.recipe import Recipe
 from limner.recipe.text import printable, shown
@@ -76,6 +76,8 @@ class OnnxGenerator(SeededGenerator):
                 f"{where}: is not a generator that Limner exported ({printable(str(error), 100)})"
             ) from None
         recipe = _checked_recipe(file, where)
+        if not all(np.isfinite(value).all() for value in file.graph.constants.values() if value.dtype.kind == "f"):
+            raise InputError(f"{where}: has weights that are no numbers: {BROKEN}")
         needed = _checked_room(file, recipe, where, len(content))
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is told below, in one line
@@ -118,7 +120,7 @@ class OnnxGenerator(SeededGenerator):
         for start in range(0, len(latents), self.at_once):
             part = slice(start, start + self.at_once)
             made = self.run(latents[part], None if labels is None else labels[part])
-            pixels[part] = made if self.pixels else imaging.to_uint8(made)
+            pixels[part] = made if self.pixels else self.to_pixels(made)
         return pixels
 
 
@@ -153,7 +155,7 @@ def _checked_recipe(file: OnnxFile, where: str) -> Recipe:
         raise InputError(
             f"{where}: is not a generator that Limner exported (its format is {shown(kind)}, its opset {file.opset})"
         )
-    recipe = Recipe.from_toml(file.facts.get("recipe", ""), where)
+    recipe = recipe_in(file.facts.get("recipe", ""), where)
     seen = file.facts.get("images", "")
     if not re.fullmatch(r"[0-9]{1,18}", seen):
         raise InputError(f"{where}: its metadata is damaged (images = {shown(seen)} is no count)")

@@ -31,6 +31,9 @@ class NotEqual(LimnerError):
     """An exported generator draws other pictures."""
 
 
+_NO_NUMBERS = "the generator draws pictures that are no numbers: nothing is written"
+
+
 @dataclass(frozen=True)
 class Parity:
     """How far the exported generator's pictures are from PyTorch's.
@@ -63,6 +66,16 @@ class Parity:
         )
 
 
+def refuse_broken(generator: TrainedGenerator) -> None:
+    """Find out whether all weights are numbers.
+
+    Raises:
+        NotEqual: some are not, so no file could hold what draws the same pictures.
+    """
+    if not all(weight.isfinite().all() for weight in generator.network.state_dict().values()):
+        raise NotEqual(_NO_NUMBERS)
+
+
 def compare(generator: TrainedGenerator, drawn: Drawn, compared: str, *, half: bool, pixels: bool) -> Parity:
     """Compare pictures of fixed seeds.
 
@@ -86,7 +99,7 @@ def compare(generator: TrainedGenerator, drawn: Drawn, compared: str, *, half: b
                 raise NotEqual(f"the exported generator draws {made.shape}, PyTorch {wanted.shape}: nothing is written")
             largest = max(largest, float(np.abs(made - wanted).max()))  # NaN is caught below: its pixels differ
             if not np.isfinite(made).all() or not np.isfinite(wanted).all():
-                raise NotEqual("the generator draws pictures that are no numbers: nothing is written")
+                raise NotEqual(_NO_NUMBERS)
             made = imaging.to_uint8(made)
         difference = np.abs(made.astype(np.int16) - imaging.to_uint8(wanted).astype(np.int16))
         values += np.bincount(difference.reshape(-1), minlength=256)

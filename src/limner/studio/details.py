@@ -50,7 +50,8 @@ def detail(runs: Runs, name: str) -> dict[str, Any]:
     run, history = RunDir(path), runs.history(name)
     recipe, data, machine = recipe_of(path), read_object(run, rundir.DATA), read_object(run, rundir.ENVIRONMENT)
     evaluations = run.evaluations()
-    record = read_object(RunDir(evaluations[-1][1]), rundir.FIGURES) if evaluations else None
+    newest = f"{rundir.EVALUATION}/{evaluations[-1][1].name}/{rundir.FIGURES}" if evaluations else ""
+    record = read_object(run, newest) if evaluations else None
     with history.lock:
         events, metrics, first = list(history.events), list(history.evaluations), history.first_event
     given = first.get("command")

@@ -10,23 +10,31 @@ import json
 import os
 import shlex
 import signal
-import stat
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from limner.durable import atomic_write, make_directory
 from limner.errors import InputError, LimnerError
+from limner.rundir.links import open_inside
 from limner.studio import processes
 from limner.studio.places import Missing, Places
 
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
 FOLDER = ".studio"
+MARK = "LIMNER_STARTED_FOR"
+"""The variable in the environment of what the studio starts that says for which run."""
+_LOCK = "lock"
 OUTPUT_BYTES = 16 << 10
 _LARGEST = 1 << 16
 
@@ -81,17 +89,12 @@ class Launches:
         Raises:
             InputError: one is at work for it, or it cannot be started.
         """
-        with self._lock:
+        command = (sys.executable, "-m", "limner", *arguments)
+        with self._lock, self._alone():
             before = self.find(name)
             if before is not None and before.is_alive:
                 raise InputError(f"run {name}: process {before.process} is at work on it already")
-            command = (sys.executable, "-m", "limner", *arguments)
             try:
-                for path in reversed((self.folder, *self.folder.parents)):
-                    if not path.exists():
-                        make_directory(path)
-                if self.folder.is_symlink():
-                    raise InputError(f"{self.folder}: is a link; remove it")
                 log = os.open(
                     self._log(name),
                     os.O_WRONLY
@@ -110,9 +113,11 @@ class Launches:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                    env={**os.environ, "PYTHONUNBUFFERED": "1", MARK: self._mark(name)},
                 )
-            except OSError as error:
+            except OSError as error:  # such as more words than the system takes
+                if before is None:
+                    self._log(name).unlink(missing_ok=True)
                 raise InputError(f"limner {kind}: cannot be started ({error.strerror or error})") from None
             finally:
                 os.close(log)
@@ -137,7 +142,7 @@ class Launches:
     def find(self, name: str) -> Launch | None:
         """What was started last for a run of this name."""
         try:
-            with self._note(name).open("rb") as file:
+            with open_inside(self.places.runs, f"{FOLDER}/{self._note(name).name}") as file:
                 values = json.loads(file.read(_LARGEST))
             known = {field.name: values[field.name] for field in fields(Launch)}
             known["command"] = tuple(map(str, known["command"]))
@@ -156,14 +161,10 @@ class Launches:
     def output(self, name: str) -> str:
         """The last of what it said; empty where nothing was started."""
         try:
-            flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-            descriptor = os.open(self._log(name), flags)
+            opened = open_inside(self.places.runs, f"{FOLDER}/{self._log(name).name}")
         except OSError:
             return ""
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            return ""
-        with os.fdopen(descriptor, "rb") as file:
+        with opened as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - OUTPUT_BYTES))
             text = file.read(OUTPUT_BYTES).decode("utf-8", "replace")
@@ -187,12 +188,16 @@ class Launches:
     def end(self, name: str) -> None:
         """End a process that has not begun to train yet, with all that it has started.
 
+        What is noted of it is no reason to send a signal: it has to have been started for this run.
+
         Raises:
             InputError: there is none.
         """
         found = self.find(name)
         if found is None or not found.is_alive or not found.started:
             raise InputError(f"run {name}: nothing is being started for it")
+        if not processes.carries(found.process, MARK, self._mark(name)):
+            raise InputError(f"run {name}: process {found.process} was not started for it; end it yourself")
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(found.process, signal.SIGTERM)  # it leads a group of its own
 
@@ -217,6 +222,34 @@ class Launches:
             number += 1
             name = f"{wanted}-{number}"
         return name
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The folder, made where it is missing, held against other studios that start something in it.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        try:
+            for path in reversed((self.folder, *self.folder.parents)):
+                if not path.exists():
+                    make_directory(path)
+            if self.folder.is_symlink():
+                raise InputError(f"{self.folder}: is a link; remove it")
+            held = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be written ({error.strerror or error})") from None
+        try:
+            if fcntl is not None:
+                with suppress(OSError):  # file systems without locks
+                    fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(held)
+
+    def _mark(self, name: str) -> str:
+        """What processes started for a run carry in their environment, where nobody else can write."""
+        return str((self.places.runs / name).resolve())
 
     def _note(self, name: str) -> Path:
         return self.folder / f"{self.places.named(name).name}.json"

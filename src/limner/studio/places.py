@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from limner import rundir
 from limner.errors import InputError
+from limner.rundir.links import open_inside
 
 LARGEST_FILE = 256 << 20
 DRAWN = ("procedural:initials", "procedural:maps")
 """Collections that are no files. What would have to be downloaded is left to the command line."""
 _NAME = re.compile(r"[^/\\\0\n.][^/\\\0\n]{0,199}")
 _SCANNED = 2_000_000
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _SUFFIXES = (".zip", ".npy", ".npz", ".h5", ".hdf5", ".hdf", "-ubyte", "-ubyte.gz", ".json")
 
 
@@ -83,11 +82,15 @@ class Places:
         Raises:
             Missing: there is no such file, or it is too large to be served.
         """
-        path = self.run(run).resolve()
+        name = "/".join(parts)
         try:
-            return _read(path, parts)
+            with open_inside(self.run(run), name) as file:
+                status = os.fstat(file.fileno())
+                if any("/" in part for part in parts) or status.st_size > LARGEST_FILE:
+                    raise FileNotFoundError
+                return Found(file.read(LARGEST_FILE), (status.st_ino, status.st_size, status.st_mtime_ns))
         except OSError:
-            raise Missing(f"run {run!r}: has no {'/'.join(parts)}") from None
+            raise Missing(f"run {run!r}: has no {name}") from None
 
     def collection(self, location: str) -> str:
         """A collection that may be looked at and trained on, as a location for :func:`limner.data.sources.open_source`.
@@ -199,30 +202,3 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", 
 
 def _is_text(name: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
-
-
-def _read(root: Path, parts: tuple[str, ...]) -> Found:
-    """A file below a directory, step by step, so that nothing on the way can be a link, nor become one meanwhile."""
-    if os.open not in os.supports_dir_fd:
-        path = root.joinpath(*parts)
-        if path.resolve() != path:
-            raise FileNotFoundError
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    else:
-        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-        for place, part in enumerate(parts):
-            if part in ("", ".", "..") or "/" in part or "\0" in part:
-                os.close(descriptor)
-                raise FileNotFoundError
-            kind = os.O_DIRECTORY if place < len(parts) - 1 else os.O_NONBLOCK
-            try:
-                inner = os.open(part, os.O_RDONLY | _NO_LINK | kind, dir_fd=descriptor)
-            finally:
-                os.close(descriptor)
-            descriptor = inner
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:
-        os.close(descriptor)  # of a directory nothing below could be made that would close it
-        raise FileNotFoundError
-    with os.fdopen(descriptor, "rb") as file:
-        return Found(file.read(LARGEST_FILE + 1), (status.st_ino, status.st_size, status.st_mtime_ns))

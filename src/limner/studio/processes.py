@@ -115,6 +115,19 @@ def _holds(process: int, file: Path) -> bool:
     return "limner" in words
 
 
+def carries(process: int, variable: str, value: str) -> bool:
+    """Whether a process was started with a variable of this value in its environment.
+
+    Only a process's own user may read it. Where the system does not tell (no /proc), it has to be a Limner at least.
+    """
+    if (_PROC / "self" / "environ").is_file():
+        try:
+            return os.fsencode(f"{variable}={value}") in (_PROC / str(process) / "environ").read_bytes().split(b"\0")
+        except OSError:
+            return False
+    return "limner" in _ps(process, "args")
+
+
 def _processes(run: Path) -> int:
     """How many processes train a run, as it says of itself."""
     with suppress(InputError, TypeError, ValueError):

@@ -106,9 +106,9 @@ class Runs:
         run = RunDir(path)
         recipe = recipe_of(path)
         data = read_object(run, rundir.DATA)
-        newest = next(iter(last_lines(path / rundir.LOG)[-1:]), {})
-        evaluations = last_lines(path / rundir.METRICS)
-        events = last_lines(path / rundir.EVENTS)
+        newest = next(iter(last_lines(path, rundir.LOG)[-1:]), {})
+        evaluations = last_lines(path, rundir.METRICS)
+        events = last_lines(path, rundir.EVENTS)
         grids = self.grids(name)
         checkpoints = run.checkpoints()
         state, reason, elsewhere = self._state(name, path, run, checkpoints, events)
@@ -209,7 +209,8 @@ class Runs:
                 return "interrupted", complaint, ""
         ended = ""
         if checkpoints:
-            ended = str(read_object(RunDir(checkpoints[-1][1]), rundir.STATE).get("ended") or "")
+            state = f"{rundir.CHECKPOINTS}/{checkpoints[-1][1].name}/{rundir.STATE}"
+            ended = str(read_object(run, state).get("ended") or "")
         if ended == "done":
             return "finished", "", ""
         if ended == "stopped":
@@ -278,8 +279,8 @@ def read_object(run: RunDir, name: str) -> Mapping[str, Any]:
 def recipe_of(path: Path) -> Recipe | None:
     """A run's recipe, parsed anew only when the file is another one."""
     with suppress(OSError, InputError):
-        status = (path / rundir.RECIPE).stat()
-        return _parsed(str(path / rundir.RECIPE), status.st_mtime_ns, status.st_ino)
+        status = os.lstat(path / rundir.RECIPE)
+        return _parsed(str(path), status.st_mtime_ns, status.st_ino)
     return None
 
 
@@ -292,7 +293,7 @@ def _parsed(path: str, stamp: int, node: int) -> Recipe:
     with _parsed_lock:
         if key in _parsed_kept:
             return _parsed_kept[key]
-    recipe = Recipe.load(Path(path))
+    recipe = RunDir(Path(path)).recipe()
     with _parsed_lock:
         _parsed_kept[key] = recipe
         while len(_parsed_kept) > 300:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import threading
 from array import array
 from collections import deque
@@ -15,6 +14,7 @@ from typing import Any
 
 from limner import rundir
 from limner.judging.report.words import real_number, whole_number
+from limner.rundir.links import open_inside
 
 LARGEST = 64 << 20
 """Bytes of a log that are read; a log of that size has over a hundred thousand lines."""
@@ -41,8 +41,8 @@ class Tail:
     """One log. :meth:`read_on` gives the new lines, or all of them again when the log was written anew (a training that goes
     on from a checkpoint forgets what came after it)."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, run: Path, name: str) -> None:
+        self.run, self.name = run, name
         self._place = 0
         self._file: tuple[int, int] = (0, 0)
         self._mark = b""
@@ -50,16 +50,13 @@ class Tail:
     def read_on(self) -> tuple[bool, list[dict[str, Any]]]:
         """Whether all before is to be forgotten, and the lines since."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+            opened = open_inside(self.run, self.name)
         except OSError:
             anew = self._place > 0
             self._place, self._mark = 0, b""
             return anew, []
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(descriptor)
-            return False, []
-        with os.fdopen(descriptor, "rb") as file:
+        with opened as file:
+            status = os.fstat(file.fileno())
             anew = self._place > 0 and not self._goes_on(file, status)
             if anew:
                 self._place, self._mark = 0, b""
@@ -99,7 +96,7 @@ class History:
 
     def __init__(self, run: Path) -> None:
         self.lock = threading.RLock()
-        self._tails = {name: Tail(run / name) for name in (rundir.LOG, rundir.METRICS, rundir.EVENTS)}
+        self._tails = {name: Tail(run, name) for name in (rundir.LOG, rundir.METRICS, rundir.EVENTS)}
         self.images = array("d")
         self.columns: dict[str, array[float]] = {}
         self.newest: dict[str, Any] = {}
@@ -157,9 +154,9 @@ def _trimmed(line: Mapping[str, Any]) -> dict[str, Any]:
     return {name: line[name] for name in kept if name in line}
 
 
-def last_lines(path: Path, most_bytes: int = 1 << 16) -> list[dict[str, Any]]:
+def last_lines(run: Path, name: str, most_bytes: int = 1 << 16) -> list[dict[str, Any]]:
     """The last lines of a log, as many as are in so many bytes."""
-    with suppress(OSError), path.open("rb") as file:
+    with suppress(OSError), open_inside(run, name) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - most_bytes))
         lines = file.read(most_bytes).split(b"\n")
