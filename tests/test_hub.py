@@ -23,6 +23,7 @@ from limner.errors import InputError
 from limner.sharing.card import card, plain
 from limner.sharing.export import export_safetensors
 from limner.sharing.hub import push
+from limner.sharing.publish import publish
 
 TOKEN = "hf_standin"
 
@@ -168,7 +169,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def test_all_of_it_arrives_in_one_commit(client: Hub, weights: Path, tmp_path: Path):
-    pushed = push(weights, "me/discs", private=True)
+    pushed = push(weights, "me/discs", private=True, site=False)
     assert client.created["models/me/discs"]["visibility"] == "private"
     files = client.files["models/me/discs"]
     assert set(files) == {
@@ -201,20 +202,19 @@ def test_all_of_it_arrives_in_one_commit(client: Hub, weights: Path, tmp_path: P
     ):
         assert words in rest, words
     assert "| None" not in text and "| nan" not in text.lower()
-    push(weights, "me/discs")
+    push(weights, "me/discs", site=False)
     assert len(client.commits) == 2 and client.created["models/me/discs"]["visibility"] == "private"
 
 
 def test_the_page_goes_to_a_static_space_and_leaves_nothing_stale(
     client: Hub, weights: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The page itself is made by publish, which has tests of its own."""
     from limner.sharing import hub as pushing
 
     pages = iter([{"index.html": b"one", "a/old.js": b"1"}, {"index.html": b"two", "a/new.js": b"2"}])
     monkeypatch.setattr(pushing, "_page", lambda *_: next(pages))
     for content in (b"one", b"two"):
-        pushed = push(weights, "me/discs", site=True)
+        pushed = push(weights, "me/discs")
         assert client.files["spaces/me/discs"]["index.html"] == content
     assert client.created["spaces/me/discs"]["sdk"] == "static"
     assert set(client.files["spaces/me/discs"]) == {".gitattributes", "index.html", "a/new.js"}
@@ -266,6 +266,15 @@ def test_the_command_says_what_is_wrong(cli: Cli, hub: Hub, weights: Path, tmp_p
     done = cli("push", weights, "me/discs", **{**settings, "HF_TOKEN": TOKEN})
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{hub.endpoint}/me/discs: 5 files, ") and "README.md" in hub.files["models/me/discs"]
+    # The page is the one that publish makes, and draws with the very generator.
+    page = hub.files["spaces/me/discs"]
+    publish(weights, tmp_path / "page")
+    made = {path.relative_to(tmp_path / "page").as_posix() for path in (tmp_path / "page").rglob("*") if path.is_file()}
+    assert set(page) == {*made, "README.md", ".gitattributes"}
+    assert page["index.html"] == (tmp_path / "page" / "index.html").read_bytes()
+    assert b"sdk: static" in page["README.md"] and "spaces/me/discs\n" in done.stdout
+    done = cli("push", weights, "me/other", "--no-site", **{**settings, "HF_TOKEN": TOKEN})
+    assert done.returncode == 0 and "spaces/me/other" not in hub.files and "its page" not in done.stdout
 
 
 def test_a_missing_client_is_one_line(weights: Path, monkeypatch: pytest.MonkeyPatch):

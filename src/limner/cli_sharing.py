@@ -55,13 +55,15 @@ def push(
     source: GeneratorArgument,
     name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where on the hub; made where it is not there.")],
     private: Annotated[bool, typer.Option("--private", help="Only you can see it, if it is new.")] = False,
-    site: Annotated[bool, typer.Option("--site", help="The page too, as a static space of the same name.")] = False,
+    site: Annotated[
+        bool, typer.Option("--site/--no-site", help="The page in which it draws, as a static space of the same name.")
+    ] = True,
     at: AtOption = "newest",
     best: BestOption = False,
     licence: LicenceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a generator on the Hugging Face hub: card, weights, ONNX, samples, and its page if you like."""
+    """Put a generator on the Hugging Face hub: card, weights, ONNX, samples, and its page in a space."""
     from limner.sharing.hub import push as push_to_hub
 
     pushed = push_to_hub(

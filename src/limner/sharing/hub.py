@@ -80,7 +80,7 @@ def push(
     name: str,
     *,
     private: bool = False,
-    site: bool = False,
+    site: bool = True,
     at: str = "newest",
     licence: str | None = None,
 ) -> Pushed:
@@ -90,7 +90,7 @@ def push(
         source: a run directory, a checkpoint or a ``.safetensors`` file.
         name: ``owner/name``; it is made where it is not there.
         private: only its owner can see it. One that is there already stays as it is.
-        site: its page too, as a static space of the same name.
+        site: its page too, as a static space of the same name, with the same visibility.
         at: which snapshot of a run directory.
         licence: what its owner says of who may use it; a word that the hub knows (``cc-by-4.0``) is told to it as such.
 
