@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from cache_support import SMALL, Settings, files, save
-from limner.data import Collection, parallel, prepare, sinks, store
+from limner.data import Collection, build, parallel, prepare, sinks, store
 from limner.errors import InputError
 
 
@@ -69,12 +69,13 @@ def test_an_unwritable_cache_falls_back_to_memory(levels: Path, tmp_path: Path) 
 
 
 def test_a_disk_that_fills_up_falls_back_to_memory(levels: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_TOGETHER", 2 * 16 * 16 * 3)  # two pictures
     calls = 0
 
     def append(self: sinks.DiskSink, pixels: np.ndarray, thumbs: np.ndarray) -> None:
         nonlocal calls
         calls += 1
-        if calls > 5:
+        if calls > 3:
             raise sinks.StoreError("No space left on device")
 
     monkeypatch.setattr(sinks.DiskSink, "append", append)

@@ -31,6 +31,8 @@ _COMMON = 8
 _BLOCK = 256
 _AT_ONCE = 1 << 24
 """Pixels of one block at most."""
+_TOGETHER = 1 << 20
+"""Bytes of small pictures that are reduced and written at once, about."""
 
 Progress = Callable[[int, int], None]
 
@@ -56,6 +58,31 @@ class _Tally:
         """So many more pictures of one kind."""
         for where, what in ((self.sizes, f"{size[0]}x{size[1]}"), (self.modes, mode)):
             where[what] = where.get(what, 0) + count
+
+
+class _Gathered:
+    """Pictures of one shape on their way to the sink, many small ones at a time: one by one they would cost several times that."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._pieces: list[UInt8[np.ndarray, "n h w c"]] = []
+        self.bytes = 0
+
+    def add(self, pixels: UInt8[np.ndarray, "n h w c"]) -> None:
+        """Some more. Raises StoreError."""
+        if self._pieces and self._pieces[0].shape[1:] != pixels.shape[1:]:
+            self.flush()
+        self._pieces.append(pixels)
+        self.bytes += pixels.nbytes
+        if self.bytes >= _TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand on all that there is. Raises StoreError."""
+        if self._pieces:
+            pixels = self._pieces[0] if len(self._pieces) == 1 else np.concatenate(self._pieces)
+            self._pieces, self.bytes = [], 0
+            self._sink.append(pixels, copies.thumbnails(pixels))
 
 
 class _Total:
@@ -114,7 +141,7 @@ def build(
             progress(total.place, entries)
     if target.fit != "crops":
         sink.expect(entries * (target.width * target.height + SIDE**2) * target.channels)
-    tally = _Tally(total.place)
+    tally, gathered = _Tally(total.place), _Gathered(sink)
     pictures = _pictures(source, target, workers, total.place)
     try:
         for pixels, size, mode in pictures:
@@ -122,12 +149,13 @@ def build(
                 tally.skipped.append((tally.stop, pixels.reason))
                 tally.stop += 1
             else:
-                sink.append(pixels, copies.thumbnails(pixels))
+                gathered.add(pixels)
                 tally.count(size, mode, len(pixels))
                 if target.fit == "crops":
                     tally.shapes += [*pixels.shape[1:3]] * len(pixels)
                 tally.stop += len(pixels)
-            if sink.is_due():
+            if sink.is_due(gathered.bytes):
+                gathered.flush()
                 total.add(asdict(tally))
                 sink.mark(asdict(tally))
                 tally = _Tally(total.place)
@@ -135,6 +163,7 @@ def build(
                 progress(tally.stop, entries)
     finally:
         pictures.close()
+    gathered.flush()
     total.add(asdict(tally))
     if tally.stop > (sink.portions[-1]["stop"] if sink.portions else 0):
         sink.mark(asdict(tally))

@@ -78,9 +78,9 @@ class Journal:
             self._checks[number] = zlib.crc32(content, self._checks[number])
             self._written[number] += memoryview(content).nbytes
 
-    def is_due(self) -> bool:
-        """Whether enough has been appended for a portion."""
-        begun = self._written[0] - (self.portions[-1]["ends"][0] if self.portions else 0)
+    def is_due(self, more: int = 0) -> bool:
+        """Whether enough has been appended for a portion, with ``more`` bytes that are about to be."""
+        begun = more + self._written[0] - (self.portions[-1]["ends"][0] if self.portions else 0)
         return begun >= BYTES or (begun > 0 and time.monotonic() - self._marked >= SECONDS)
 
     def finish(self, facts: dict[str, Any]) -> None:

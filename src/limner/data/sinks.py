@@ -65,8 +65,8 @@ class Sink(Protocol):
     def append(self, pixels: Pixels, thumbs: UInt8[np.ndarray, "n 32 32 c"]) -> None:
         """Write pictures and their thumbnails. Raises StoreError when that fails."""
 
-    def is_due(self) -> bool:
-        """Whether :meth:`mark` should be called."""
+    def is_due(self, more: int = 0) -> bool:
+        """Whether :meth:`mark` should be called, once ``more`` bytes have been appended."""
 
     def mark(self, facts: dict[str, Any]) -> None:
         """What was appended since the last time is one more portion. Raises StoreError."""
@@ -113,7 +113,7 @@ class MemorySink:
         self._pieces.append(np.array(pixels, dtype=np.uint8).reshape(-1))
         self._thumbs.append(thumbs.reshape(-1))
 
-    def is_due(self) -> bool:
+    def is_due(self, more: int = 0) -> bool:
         """See :class:`Sink`."""
         return False
 
@@ -191,9 +191,9 @@ class DiskSink:
         except OSError as error:
             raise StoreError(str(error)) from None
 
-    def is_due(self) -> bool:
+    def is_due(self, more: int = 0) -> bool:
         """See :class:`Sink`."""
-        return self._journal.is_due()
+        return self._journal.is_due(more)
 
     def mark(self, facts: dict[str, Any]) -> None:
         """See :class:`Sink`."""
