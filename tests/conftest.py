@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest_plugins = ["cache_support"]
+pytest_plugins = ["browser_support", "cache_support"]
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from browser_support import chromium, file_server, page_or_fail
 from conftest import discs
@@ -41,18 +41,9 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    page_or_fail()
-    with sync_playwright() as playwright:
-        path = chromium(playwright.chromium.executable_path)
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a few seconds, with evaluations, on 120 grey pictures of 16x16."""
+    page_or_fail()
     folder = tmp_path_factory.mktemp("discs")
     for number, picture in enumerate(discs(120, 16, 16, 1)):
         picture.save(folder / f"disc{number:03d}.png")

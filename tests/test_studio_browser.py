@@ -12,11 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-import limner
+from browser_support import page_or_fail
 from report_support import full_run
-from test_report_browser import CONTRAST, SCHEMES, chromium
+from test_report_browser import CONTRAST, SCHEMES
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")
 PATIENCE = 90_000
@@ -41,15 +41,6 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        path = chromium(playwright.chromium.executable_path)
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs, of which one has finished, and data."""
     folder = tmp_path_factory.mktemp("studio")
@@ -61,9 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(place: Path) -> Iterator[str]:
     """The real command's, until the tests are done; no training survives them."""
-    page = Path(limner.__file__).parent / "web" / "index.html"
-    if not page.is_file():
-        pytest.fail("the page is not built: 'make web' builds it (it needs Node 20)", pytrace=False)
+    page_or_fail()
     words = [sys.executable, "-m", "limner", "studio", "--no-browser", "--port", "0"]
     server = subprocess.Popen(
         [*words, "--runs", str(place / "runs"), "--data", str(place)],

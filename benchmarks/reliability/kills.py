@@ -68,7 +68,7 @@ def counted(command: list[str], output: Path) -> list[str]:
 
 
 def unbroken(pictures: Path, place: Path) -> list[str]:
-    """Train in ``place / "whole"`` to the end; the calls of a training after that one, which finds in the cache what it wrote."""
+    """Train in ``place / "whole"`` to the end; the calls of a second training, which finds in the cache what that one wrote."""
     for name in ("whole", "again"):
         calls = counted(train_command(pictures, place / name), place / f"{name}.txt")
     return calls

@@ -61,7 +61,7 @@ class _Tally:
 
 
 class _Gathered:
-    """Pictures of one shape on their way to the sink, many small ones at a time: one by one they would cost several times that."""
+    """Pictures of one shape on their way to the sink, many small ones at a time: one by one they would cost much more."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
