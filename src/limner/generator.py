@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from limner import imaging, rundir
+from limner.data.spill import room_for
 from limner.device import choose_device, is_shortage, release_memory
 from limner.drawing import BROKEN, SeededGenerator, at_once, check_seeds, class_grid, recipe_in, slerp, walk
 from limner.errors import InputError
@@ -97,7 +98,7 @@ def in_portions(draw: Callable[[slice], imaging.Batch], count: int, most: int) -
             release_memory()
             continue
         if pixels is None:
-            pixels = np.empty((count, *part.shape[1:]), dtype=np.uint8)
+            pixels = room_for((count, *part.shape[1:]))
         pixels[start : start + len(part)] = part
         start += len(part)
     assert pixels is not None

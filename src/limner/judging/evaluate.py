@@ -116,7 +116,7 @@ class Judge:
         classifier = self.classifier or feature_classifier(self.reference)
         if classifier is None or not known.any():
             return
-        wanted, named = wanted[known], classifier.classify(pixels[known], features[known])
+        wanted, named = wanted[known], classifier.classify(pixels if known.all() else pixels[known], features[known])
         record["figures"][AGREEMENT] = agreement(named, wanted).values()
         record["yardstick"][AGREEMENT] = classifier.accuracy.values()
         record["classifier"] = classifier.values()

@@ -14,6 +14,7 @@ from limner.data import Collection, open_source, prepare
 from limner.data.decode import PIXEL_LIMIT, quiet
 from limner.data.measure import resolve, take_sample
 from limner.data.parallel import default_workers
+from limner.data.spill import room_for
 from limner.errors import InputError
 from limner.generator import TrainedGenerator, load
 from limner.judging.agreement import best_classifier
@@ -203,15 +204,16 @@ class Bench:
     def _drawn(self, generator: TrainedGenerator, judge: Judge) -> tuple[Pixels, list[str] | None]:
         """Pictures of the seeds from 0 on, and the class that each was asked to be."""
         labels = asked_labels(generator.classes, judge.reference.collection, self.count)
-        parts = []
+        width, height = generator.size
+        pixels = room_for((self.count, height, width, generator.recipe.image.channels or 0))
         for start in range(0, self.count, 256):
             seeds = np.arange(start, min(start + 256, self.count))
             own = None if labels is None else labels[seeds]
-            parts.append(generator.draw(generator.latents(seeds), own))
+            pixels[seeds] = generator.draw(generator.latents(seeds), own)
             if self.advance is not None:
                 self.advance(int(seeds[-1]) + 1, self.count)
         asked = None if labels is None else [generator.classes[label] for label in labels]
-        return np.concatenate(parts), asked
+        return pixels, asked
 
 
 def _all(images: Collection, count: int) -> tuple[Pixels, list[str | int]]:

@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import save
 
 from limner.data import Collection, prepare
+from limner.data.spill import held, room_for
 from limner.data.store import cache_root
 from limner.device import choose_device, is_shortage
 from limner.errors import InputError
@@ -242,12 +243,15 @@ def _evaluated(judge: Judge, loop: Loop, collection: Collection, parameters: tup
     samples = sample_count(THOROUGH * recipe.evaluation.images, train)
     most = min(TRAIN, max(LEAST, ROOM // size))
     real = min(train, most) + min(len(collection.held_out), -(-most // 2))
-    held = np.ones(samples * size + real * size + 4 * (3 * parameters[0] + parameters[1]), dtype=np.uint8)
-    pixels = np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+    beside = held(samples, size) + real * size + 4 * (3 * parameters[0] + parameters[1])
+    occupied = np.ones(beside, dtype=np.uint8)
+    pixels, random = room_for((count, *shape)), np.random.default_rng(0)
+    for number in range(count):
+        pixels[number] = random.integers(0, 256, shape, dtype=np.uint8)
     began = time.perf_counter()
     judge.figures(pixels)
     took = time.perf_counter() - began
-    del held
+    del occupied
     return took
 
 
