@@ -271,3 +271,22 @@ def test_where_there_is_no_room_older_checkpoints_go_first_but_never_the_newest(
     with pytest.raises(LimnerError, match="broken"):
         run.with_room(broken)
     assert len(attempts) == 3 and len(run.checkpoints()) == 2, "removing something mends no disk"
+
+
+def test_a_run_that_has_its_name_is_not_called_taken_when_the_place_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The rename succeeds, making it durable does not: exit code 1, and the run can be gone on with."""
+
+    def broken(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with RunDir.draft(tmp_path / "runs", "mine", "") as draft:
+        with monkeypatch.context() as patch:
+            patch.setattr("limner.rundir.sync_directory", broken)
+            patch.setattr(RunDir, "sync", lambda self: None)
+            with pytest.raises(LimnerError, match="runs: cannot be written") as told:
+                draft.publish()
+        assert told.value.exit_code == 1 and draft.path == tmp_path / "runs" / "mine"
+        draft.publish()  # it has its name
+    assert (tmp_path / "runs" / "mine" / "samples").is_dir()

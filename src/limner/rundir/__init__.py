@@ -26,7 +26,7 @@ from limner.durable import (
     sync_directory,
     write_together,
 )
-from limner.errors import InputError
+from limner.errors import InputError, LimnerError
 from limner.recipe import Recipe
 from limner.rundir import lock
 from limner.rundir.links import open_inside, refuse_links
@@ -177,6 +177,7 @@ class RunDir(Snapshots):
 
         Raises:
             InputError: the name has been taken meanwhile, or the place cannot be written.
+            LimnerError: it has its name, but the place cannot be written any more.
         """
         if self._wanted is None:
             return
@@ -187,7 +188,6 @@ class RunDir(Snapshots):
                 if path.exists():  # a rename would replace an empty directory
                     raise FileExistsError
                 durable.system.rename(self.path, path)
-                sync_directory(runs)
             except OSError as error:
                 if not path.exists():
                     raise InputError(f"--runs {runs}: cannot be written ({error.strerror or error})") from None
@@ -195,6 +195,10 @@ class RunDir(Snapshots):
                 continue
             self.path, self._wanted = path, None
             self._remember_place()
+            try:
+                sync_directory(runs)
+            except OSError as error:  # it is there, and can be gone on with
+                raise LimnerError(f"{runs}: cannot be written ({error.strerror or error})") from None
             return
 
     @classmethod
