@@ -100,7 +100,8 @@ class Launches:
                     os.O_WRONLY
                     | os.O_CREAT
                     | (os.O_APPEND if kind == "resume" else os.O_TRUNC)
-                    | getattr(os, "O_NOFOLLOW", 0),
+                    | getattr(os, "O_NOFOLLOW", 0)
+                    | getattr(os, "O_NONBLOCK", 0),  # a pipe would wait for a reader
                     0o600,
                 )
             except OSError as error:
