@@ -137,6 +137,15 @@ def draw(machines: dict[str, Results], folder: Path) -> list[Path]:
             # A cost that should be constant is shown from 0 on: only so can it be seen to be.
             flat = {"yscale": "linear", "ylim": (0, 1.3 * most)} if kind == "count" else {"yscale": "log"}
             axes.set(xscale="log", xlabel=label, ylabel="ms an image", **flat)
+            if kind == "size":  # no powers of ten, and the marks between them would stand in one another's way
+                for axis, ticks in (
+                    (axes.xaxis, sorted({place for at, _ in lines.values() for place in at})),
+                    (axes.yaxis, [base * 10**power for power in range(-2, 4) for base in (1, 2, 5)]),
+                ):
+                    low, high = axis.get_view_interval()
+                    axis.set_ticks([tick for tick in ticks if low <= tick <= high])
+                    axis.set_ticks([], minor=True)
+                    axis.set_major_formatter("{x:g}")
             if len(lines) > 1:
                 axes.legend(frameon=False)
             made.append(_saved(shown, folder / name))
