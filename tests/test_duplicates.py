@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from limner.data import grouping
+from limner.data import copies, grouping
 from limner.data.copies import Forest, compare, near_copy_groups, thumbnails
 from limner.data.procedural import COLLECTIONS
 from limner.judging.inspect.duplicates import find_duplicates
@@ -266,3 +266,14 @@ def test_a_forest_numbers_sets_by_their_first() -> None:
     forest.join(3, 5)
     forest.join(4, 2)
     assert forest.numbers().tolist() == [0, 1, 2, 1, 2, 1]
+
+
+@pytest.mark.parametrize("shape", [(1, 750, 750, 3), (3, 128, 200, 4), (2, 129, 64, 1), (1, 1000, 33, 3)])
+def test_tall_pictures_are_reduced_row_by_row_to_the_same_thumbnails(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plain way, all weights with all pixels, is the reference."""
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    quick = copies.thumbnails(images)
+    monkeypatch.setattr(copies, "_TALL", 1 << 30)
+    assert (quick == copies.thumbnails(images)).all() and quick.std() > 1

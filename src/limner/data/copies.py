@@ -24,6 +24,7 @@ AGREEMENT = 0.85
 """The least that :attr:`Comparison.agreement` may be."""
 SHADE = 0.075
 """The most that a window's mean colour may differ, of 0 to 1."""
+_TALL = 4 * SIDE
 _PAIRS = 2048
 _LOOKED = 512
 _SHIFTS = [(down, across) for down in (0, -1, 1) for across in (0, -1, 1)]
@@ -54,10 +55,22 @@ def thumbnails(images: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n 32 
             alpha = part[..., 3:].astype(np.uint16)
             part = np.concatenate([((part[..., :3] * alpha + 127) // 255).astype(np.uint8), part[..., 3:]], axis=-1)
         # Sums stay below 2**24: exact in float32, whatever the order of additions.
-        rows = down @ part.reshape(len(part), height, width * channels).astype(np.float32)
+        rows = _summed(down, part.reshape(len(part), height, width * channels))
         rows = rows.reshape(len(part), SIDE, width, channels).transpose(0, 1, 3, 2) @ across.T
         result[start : start + step] = ((rows.transpose(0, 1, 3, 2) + 32767.0) * 2.0**-16).astype(np.uint8)
     return result
+
+
+def _summed(weights: Float32[np.ndarray, "32 h"], images: UInt8[np.ndarray, "n h k"]) -> Float32[np.ndarray, "n 32 k"]:
+    """``weights @ images``. Of tall images row by row of the result: most weights are 0, and a few rows fit into a cache."""
+    if images.shape[1] < _TALL:
+        return weights @ images.astype(np.float32)
+    sums = np.empty((len(images), SIDE, images.shape[2]), np.float32)
+    for row, own in enumerate(weights):
+        used = np.flatnonzero(own)
+        first, end = used[0], used[-1] + 1
+        np.matmul(own[first:end], images[:, first:end].astype(np.float32), out=sums[:, row])
+    return sums
 
 
 @dataclass(frozen=True)
