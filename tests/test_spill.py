@@ -27,6 +27,17 @@ def test_few_are_in_memory_and_many_in_a_file_that_goes_with_them(
     assert (spill.held(10, 100), spill.held(11, 100)) == (1000, 0)
 
 
+def test_a_system_that_cannot_reserve_room_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMNER_CACHE", str(tmp_path))
+    monkeypatch.setattr(spill, "LIMIT", 1000)
+    monkeypatch.setattr(spill, "_PORTION", 300)
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    many = spill.room_for((11, 10, 10))
+    assert isinstance(many, np.memmap) and not many.any()
+    many[-1, -1, -1] = 7
+    assert int(many.sum()) == 7
+
+
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve room on a disk")
 def test_a_full_disk_is_memory_after_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))

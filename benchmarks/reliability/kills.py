@@ -37,7 +37,7 @@ from limner.rundir import RunDir
 
 KILLS = 50
 VARYING = 3
-"""Trainings differ by so many calls at most: what is written at intervals of time is written once more, or once less."""
+"""By so many of its last calls one training may fall short of another: 580 and 581 have been counted, and why is not known."""
 AGAIN = 5
 """Of so many deaths one is followed by a death of the resumed training."""
 KILLED = "kills of the real command"

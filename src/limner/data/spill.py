@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 
 from limner.data.store import cache_root
 
+_PORTION = 1 << 24
 LIMIT = 1 << 28
 """Bytes up to which pictures are kept in memory."""
 
@@ -35,7 +36,9 @@ def room_for(shape: tuple[int, ...]) -> UInt8[np.ndarray, "..."]:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
             else:
-                file.write(bytes(size))
+                for start in range(0, size, _PORTION):
+                    file.write(bytes(min(_PORTION, size - start)))
+                file.flush()
             return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)
     except OSError:
         return np.empty(shape, dtype=np.uint8)
