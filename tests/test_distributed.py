@@ -173,9 +173,9 @@ def test_a_share_of_a_batch_is_cut_where_the_batch_is():
     together = Together(1, 2)
     own = [*range(2, 4), *range(6, 8), 9]
     values = torch.tensor(own, dtype=torch.float64)
-    batch = Batch(values.view(-1, 1, 1, 1), values[:, None], values.numpy().astype(int), None, values, whole=10)
+    batch = Batch(values.view(-1, 1, 1, 1), values[:, None], None, values, whole=10)
     parts = batch.parts(4, together)
-    assert [part.indices.tolist() for part in parts] == [[2, 3], [6, 7], [9]]
+    assert [part.z[:, 0].tolist() for part in parts] == [[2, 3], [6, 7], [9]]
     assert [part.whole for part in parts] == [4, 4, 2]
     again = joined_batches(parts)
     assert torch.equal(again.real, batch.real) and again.whole == 10 and again.mix is not None

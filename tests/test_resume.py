@@ -30,6 +30,7 @@ from limner.errors import LimnerError
 from limner.recipe import Recipe
 from limner.recipe.rules import merged
 from limner.rundir import RunDir
+from limner.training.callbacks import Measure
 from limner.training.display import Quiet
 from limner.training.loop import Continue, Loop, Signal
 
@@ -288,6 +289,29 @@ def test_the_last_line_of_the_log_is_there_whenever_the_last_checkpoint_is(tmp_p
     outcome = small(tmp_path, "run", Looking(), snapshots__log_steps=3, snapshots__checkpoint_minutes=1e-9, **JUDGED)
     assert outcome.images == 40 and seen[-1] == [3, 6, 8]
     assert outcome.run.read_json(f"{rundir.CHECKPOINTS}/000000040/{rundir.STATE}")["ended"] == "done"
+
+
+@pytest.mark.parametrize("minutes", [3.0, 1e-9])
+def test_a_log_that_does_not_wait_for_the_device_says_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: float
+):
+    """A line is written an update late, as on a GPU, but before any checkpoint of its moment and before the end."""
+    seen: list[list[int]] = []
+
+    class Looking(InterruptAt):
+        def after_step(self, loop: Loop) -> Signal:
+            seen.append([line["step"] for line in RunDir(tmp_path / "late").records(rundir.LOG)])
+            return super().after_step(loop)
+
+    settings = {"snapshots__log_steps": 3, "snapshots__checkpoint_minutes": minutes, **JUDGED}
+    whole = small(tmp_path, "whole", **settings)
+    monkeypatch.setattr(Measure, "defers", property(lambda self: True, lambda self, value: None), raising=False)
+    late = small(tmp_path, "late", Looking(4), **settings)
+    limner.resume(late.run.path, display=Looking(99))
+    assert remains(whole.run) == remains(late.run)
+    # Asked last, after the checkpoint of each update where there is one.
+    assert seen[2:4] == [[] if minutes > 1 else [3], [3]]
+    assert seen[-1] == [3, 6, 8]
 
 
 def test_an_interval_that_was_not_measured_yet_is_measured_when_it_goes_on(tmp_path: Path):

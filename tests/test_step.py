@@ -211,7 +211,7 @@ def test_the_generators_turn_leaves_the_discriminator_alone():
     before = copy.deepcopy(discriminator.state_dict())
     z = torch.randn(BATCH, 100, dtype=torch.float64)
     batch = Batch(torch.zeros(BATCH, 1, 28, 28, dtype=torch.float64), z)
-    step.update_generator([batch], [generator(z)], 0)
+    step.update_generator([batch], [generator(z)])
     assert all(torch.equal(before[key], value) for key, value in discriminator.state_dict().items())
     assert all(parameter.grad is None for parameter in discriminator.parameters())
     assert all(parameter.requires_grad for parameter in discriminator.parameters())
@@ -232,7 +232,7 @@ def test_the_discriminators_turn_leaves_the_generator_alone():
     discriminator.eval()  # no dropout: the same logits again
     with torch.no_grad():
         real_logits, fake_logits = discriminator(real), discriminator(-real)
-    measures = step.update_discriminator([Batch(real, torch.zeros(BATCH, 100))], [-real], 0, 0)
+    measures = step.update_discriminator([Batch(real, torch.zeros(BATCH, 100))], [-real], 0)
     assert all(parameter.grad is None for parameter in generator.parameters())
     expected = non_saturating().discriminator(real_logits, fake_logits).item()
     assert measures.discriminator_loss.item() == pytest.approx(expected, abs=1e-12)

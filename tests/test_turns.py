@@ -18,7 +18,7 @@ from limner.training.augment import Augmentation
 from limner.training.objectives import hinge, non_saturating
 from limner.training.regularizers import r1
 from limner.training.step import Penalties, Step
-from limner.training.turns import Batch, Measures, mean
+from limner.training.turns import Batch, Measures, joined, mean
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -51,13 +51,14 @@ def make_step(chosen: Recipe, *, classes: int = 0, **options: Any) -> Step:
     )
 
 
-def batch(count: int, seed: int = 0, classes: int = 0) -> Batch:
+def batch(count: int, seed: int = 0, classes: int = 0, augment: Augmentation | None = None) -> Batch:
     drawn = torch.Generator().manual_seed(seed)
     real = torch.rand(count, 1, 16, 16, generator=drawn, dtype=torch.float64) * 2 - 1
     z = torch.randn(count, 8, generator=drawn, dtype=torch.float64)
     mix = torch.rand(count, generator=drawn, dtype=torch.float64)
     labels = torch.arange(count) % classes if classes else None
-    return Batch(real, z, np.arange(count) + 100 * seed, labels, mix)
+    drawn = augment and augment.draw(np.arange(count) + 100 * seed, 16, 16, real.dtype, 0)
+    return Batch(real, z, labels, mix, drawn)
 
 
 def weights(step: Step) -> Tensor:
@@ -81,7 +82,7 @@ def test_parts_add_up_to_the_batch(variant: str):
         step = make_step(recipe(**VARIANTS[variant]), micro_batch=size, class_weight=1.0, memory_weight=1.0)
         before = weights(step).clone()
         for number in range(3):
-            measures = step([batch(8, number)], number, 8 * number)
+            measures = step([batch(8, number)], number)
         assert (weights(step) - before).abs().max() > 1e-5
         found.append((weights(step), measures))
     for parts, measures in found[1:]:
@@ -94,8 +95,9 @@ def test_augmentation_does_not_depend_on_the_parts():
     found = []
     settings = Augment(policy=("color", "translation", "cutout"), noise=0.1)
     for size in (None, 3):
-        step = make_step(recipe(), micro_batch=size, augment=Augmentation(settings, 5, CPU))
-        step([batch(8)])
+        augment = Augmentation(settings, 5, CPU)
+        step = make_step(recipe(), micro_batch=size, augment=augment)
+        step([batch(8, augment=augment)])
         found.append(weights(step))
     assert (found[0] - found[1]).abs().max() < 1e-9
     plain = make_step(recipe())
@@ -122,11 +124,11 @@ def test_lazy_penalties_come_at_every_nth_turn_and_weigh_n_times():
     for every, number in ((1, 3), (4, 4), (4, 3)):
         step = make_step(recipe(), micro_batch=None)
         step.penalties = Penalties([(r1, 2.0)], every)
-        measures = step.update_discriminator([batch(8)], [batch(8, 1).real], number, 0)
+        measures = step.update_discriminator([batch(8)], [batch(8, 1).real], number)
         gradients.append(torch.cat([value.grad.flatten() for value in step.discriminator.parameters()]))
         assert (measures.penalty is not None) == ((number + 1) % every == 0)
     plain = make_step(recipe())
-    plain.update_discriminator([batch(8)], [batch(8, 1).real], 0, 0)
+    plain.update_discriminator([batch(8)], [batch(8, 1).real], 0)
     without = torch.cat([value.grad.flatten() for value in plain.discriminator.parameters()])
     assert torch.equal(gradients[1], without)
     assert torch.allclose(gradients[2] - without, 4 * (gradients[0] - without), rtol=1e-9)
@@ -148,7 +150,7 @@ def test_the_penalty_is_the_papers():
     step.discriminator = Linear()
     step.discriminator_optimizer = torch.optim.SGD(step.discriminator.parameters(), 0.0)
     step.penalties = Penalties([(r1, 3.0)])
-    measures = step.update_discriminator([batch(4)], [batch(4, 1).real], 0, 0)
+    measures = step.update_discriminator([batch(4)], [batch(4, 1).real], 0)
     assert measures.penalty is not None
     expected = 3 * step.discriminator.weight.square().sum().item() / 2
     assert measures.penalty.item() == pytest.approx(expected, rel=1e-12)
@@ -184,7 +186,7 @@ def test_a_relativistic_generator_sees_real_logits():
     fake = step.draw(play)
     with torch.no_grad():
         margin = step.discriminator(fake) - step.discriminator(play.real)
-    loss = step.update_generator([play], [fake], 0)
+    loss = step.update_generator([play], [fake])
     assert loss.item() == pytest.approx(nn.functional.softplus(-margin).mean().item(), rel=1e-9)
 
 
@@ -204,7 +206,7 @@ def test_the_class_loss_has_its_weight():
     for weight in (0.0, 1.0, 2.0):
         step = make_step(recipe(**{"network.conditioning": "acgan"}), classes=3, class_weight=weight)
         play = batch(6, classes=3)
-        step.update_generator([play], [step.draw(play)], 0)
+        step.update_generator([play], [step.draw(play)])
         gradients.append(torch.cat([value.grad.flatten() for value in step.generator.parameters()]))
     assert torch.allclose(gradients[2] - gradients[1], gradients[1] - gradients[0], atol=1e-12)
     assert (gradients[1] - gradients[0]).abs().max() > 1e-8
@@ -215,21 +217,24 @@ def test_real_logits_reach_the_adaptive_augmentation():
     augment = Augmentation(settings, 0, CPU)
     step = make_step(recipe(), augment=augment)
     step.discriminator.layers[-1].weight.data.zero_()  # logits of 0: neither sign, and so under the target
-    measures = step.update_discriminator([batch(8)], [batch(8, 1).real], 0, 0)
+    measures = step.update_discriminator([batch(8, augment=augment)], [batch(8, 1).real], 0)
     assert measures.augment_probability is not None and augment.probability == 0.0
     highest = 0.0
     for _ in range(200):  # D learns that real is real; the probability follows
         highest = max(highest, augment.probability)
-        step.update_discriminator([batch(8)], [-torch.ones(8, 1, 16, 16, dtype=torch.float64)], 0, 0)
+        step.update_discriminator([batch(8, augment=augment)], [-torch.ones(8, 1, 16, 16, dtype=torch.float64)], 0)
     assert highest > 0.05
 
 
 def test_parts_of_a_batch_keep_what_belongs_together():
-    whole = batch(7, classes=2)
+    augment = Augmentation(Augment(policy=("translation",), noise=0.1), 0, CPU)
+    whole = batch(7, classes=2, augment=augment)
     parts = whole.parts(3)
     assert [len(part) for part in parts] == [3, 3, 1] and whole.parts(None) == [whole] and whole.parts(7) == [whole]
     assert torch.equal(torch.cat([part.real for part in parts]), whole.real)
-    assert np.array_equal(np.concatenate([part.indices for part in parts]), whole.indices)
+    again = joined(parts).drawn
+    for name in ("indices", "numbers", "places", "deviation"):
+        assert torch.equal(getattr(again, name), getattr(whole.drawn, name))
     for name in ("z", "labels", "mix"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
     assert batch(4).parts(2)[1].labels is None

@@ -23,6 +23,7 @@ from limner.device import choose_precision
 from limner.recipe import Recipe
 from limner.training.assembly import assemble, resolved
 from limner.training.loop import Loop
+from limner.training.pace import warm_up
 from parts.contest import Round, contest, in_child
 from parts.figures import Figure, figure
 from parts.plain import plain_step, textbook
@@ -118,6 +119,8 @@ def limner_loop(case: Case, precision: str, device_name: str, count: int = LEAST
 def limner_step(case: Case, precision: str, device_name: str) -> Callable[[], int]:
     """One update of Limner's; returns images seen."""
     loop = limner_loop(case, precision, device_name)
+    if loop.recorded is not None:
+        warm_up(loop)
 
     def step() -> int:
         loop.advance()

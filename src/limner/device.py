@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from limner.errors import InputError
 from limner.version import __version__
@@ -73,6 +74,13 @@ def autocast_for(precision: str, device: torch.device) -> Autocast:
 def parameter_type(precision: str) -> torch.dtype:
     """What weights are kept in: float32, or float64 when asked for."""
     return torch.float64 if precision == "float64" else torch.float32
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Values from main memory on a device, without waiting for what the device still has to do."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()  # from ordinary memory, the copy would wait
+    return values.to(device, non_blocking=True)
 
 
 def environment(device: torch.device, precision: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from limner.training.ema import AveragedGenerator
 from limner.training.feed import Feed
 from limner.training.loop import Loop
 from limner.training.objectives import Objective
+from limner.training.recording import CudaRecorder, Recorded, can_be_recorded
 from limner.training.step import Penalties, Step
 from limner.training.turns import pieces
 
@@ -113,9 +114,11 @@ def assemble(recipe: Recipe, collection: Collection, device: torch.device, toget
         micro_batch=training.micro_batch,
         together=together,
     )
+    recordable = can_be_recorded(device, together, training.recompute)
     return Loop(
         recipe=recipe,
         step=step,
+        recorded=Recorded(step, CudaRecorder()) if recordable else None,
         feed=Feed(collection, training.seed, device, dtype, recipe.image),
         average=AveragedGenerator(generator, recipe.ema),
         images=total_images(recipe, len(collection.train)),
@@ -156,10 +159,13 @@ def make_optimizer(network: nn.Module, player: Player) -> Optimizer:
     entry = OPTIMIZERS[player.optimizer]
     options = {name.split(".")[1]: getattr(player, name.split(".")[1]) for name in entry.fields}
     device = next(network.parameters()).device
+    if device.type == "cuda":  # a recorded update reads rates and counts on the device, where they change
+        options["capturable"] = True
     if "beta1" in options:
         options["betas"] = (options.pop("beta1"), options.pop("beta2"))
         options["fused"] = device.type in ("cpu", "cuda")
-    optimizer: Optimizer = entry.load()(network.parameters(), lr=player.lr, **options)
+    rate = torch.tensor(player.lr, device=device) if device.type == "cuda" else player.lr
+    optimizer: Optimizer = entry.load()(network.parameters(), lr=rate, **options)
     return optimizer
 
 

@@ -16,6 +16,8 @@ from 2**26 (turn + 1)    noise, number by number in the order c, h, w
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from limner import noise
+from limner.device import to_device
 from limner.errors import InputError
 from limner.noise import Stream
 from limner.recipe import Augment
@@ -40,8 +43,55 @@ WINDOW = 256
 """The controller's running mean forgets over about so many images (Karras et al. 2020, section 3: four batches of 64)."""
 _WORDS = 16
 _COLOR, _SHIFT, _HOLE, _CHANCE = slice(0, 3), slice(3, 5), slice(5, 7), slice(7, 12)
+_CHANCES, _STRENGTHS = slice(0, 5), slice(5, 8)
 _NOISE_BLOCK = 1 << 24
+HALF = (torch.bfloat16, torch.float16)
 _BELOW_ONE = 1.0 - 2.0**-24  # the largest float32 under 1: a uniform number must stay under a probability of 1
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn for the samples of a batch, where the images are: the changes wait for nothing more from the host.
+
+    Attributes:
+        indices: the global sample index of each.
+        numbers: for each turn, five chances and three strengths of colour changes; ``None`` when nothing is changed.
+        places: for each turn, pixels down and right, and the hole's first row and column.
+        deviation: of the noise, where values range over 2; ``None`` when there is none.
+    """
+
+    indices: Int[Tensor, " b"]
+    numbers: Float[Tensor, "turns 8 b"] | None = None
+    places: Int[Tensor, "turns 4 b"] | None = None
+    deviation: Scalar | None = None
+
+    def __getitem__(self, where: slice) -> Drawn:
+        """Of some of the samples."""
+        numbers, places = (None if one is None else one[:, :, where] for one in (self.numbers, self.places))
+        return Drawn(self.indices[where], numbers, places, self.deviation)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Drawn:
+        """The same with each of the tensors changed."""
+        return Drawn(change(self.indices), *(None if one is None else change(one) for one in self._rest))
+
+    def present(self) -> tuple[bool, ...]:
+        """Which of them there are."""
+        return tuple(one is not None for one in self._rest)
+
+    @property
+    def _rest(self) -> tuple[Tensor | None, Tensor | None, Scalar | None]:
+        return self.numbers, self.places, self.deviation
+
+
+def joined(drawn: Sequence[Drawn]) -> Drawn:
+    """What was drawn for the samples of several batches of one update."""
+    numbers, places = ([getattr(one, name) for one in drawn] for name in ("numbers", "places"))
+    return Drawn(
+        torch.cat([one.indices for one in drawn]),
+        None if drawn[0].numbers is None else torch.cat(numbers, dim=2),
+        None if drawn[0].places is None else torch.cat(places, dim=2),
+        drawn[0].deviation,
+    )
 
 
 class Augmentation:
@@ -67,7 +117,6 @@ class Augmentation:
         self._probability = torch.tensor(start, dtype=precise, device=self.device)
         self._sign = torch.zeros_like(self._probability)
         self._weight = torch.zeros_like(self._probability)
-        self._known: tuple[bytes, Float[np.ndarray, "b words"]] = (b"", np.zeros((0, TURNS * _WORDS)))
 
     @property
     def active(self) -> bool:
@@ -90,31 +139,62 @@ class Augmentation:
         return float(self._probability)
 
     def __call__(self, images: Images, indices: Int[np.ndarray, " b"], turn: int, seen: int) -> Images:
-        """Change images, differentiably.
+        """Change images: :meth:`draw`, then :meth:`apply`."""
+        height, width = images.shape[2:]
+        dtype = torch.float32 if images.dtype in HALF else images.dtype
+        return self.apply(images, self.draw(indices, height, width, dtype, seen), turn)
+
+    def draw(self, indices: Int[np.ndarray, " b"], height: int, width: int, dtype: torch.dtype, seen: int) -> Drawn:
+        """Draw what happens to samples, in all turns of an update.
+
+        Args:
+            indices: the global sample index of each.
+            height, width: of the images.
+            dtype: float32 or float64.
+            seen: images that the training has seen so far.
+        """
+        deviation = self._deviation(seen)
+        noisy = to_device(torch.tensor(deviation, dtype=dtype), self.device) if deviation else None
+        numbers = places = None
+        if self._changes:
+            words = noise.uniform(self.seed, Stream.AUGMENT, indices, TURNS * _WORDS)
+            words = np.minimum(words, _BELOW_ONE).reshape(-1, TURNS, _WORDS)
+            # Brightness -0.5 to 0.5, saturation 0 to 2, contrast 0.5 to 1.5: 0, 1 and 1 leave an image as it is.
+            strengths = (words[..., _COLOR] - 0.5) * (1.0, 2.0, 1.0)
+            numbers = self._put(np.concatenate([words[..., _CHANCE], strengths], axis=-1), dtype)
+            far, size = (
+                np.array(both) for both in (transforms.reach(height, width), transforms.hole_size(height, width))
+            )
+            shift = np.floor(words[..., _SHIFT] * (2 * far + 1)) - far
+            # The middle may lie anywhere in the image, so a hole is cut off at a side now and then.
+            middle = np.floor(words[..., _HOLE] * (np.array([height, width]) + 1 - size % 2))
+            places = self._put(np.concatenate([shift, middle - size // 2], axis=-1), torch.int64)
+        return Drawn(self._put(np.asarray(indices, dtype=np.int64)), numbers, places, noisy)
+
+    def apply(self, images: Images, drawn: Drawn, turn: int) -> Images:
+        """Change images, differentiably. Nothing here comes from the host, or goes there.
 
         Args:
             images: in [-1, 1]; half precision comes back as float32.
-            indices: the global sample index of each.
+            drawn: of these samples, for images of this size and precision.
             turn: :data:`REAL`, :data:`FAKE`, :data:`FAKE_FOR_GENERATOR` or :data:`REAL_FOR_GENERATOR`.
-            seen: images that the training has seen so far.
 
         Returns:
             images of the same shape, some of their values outside [-1, 1]; the very same ones when nothing is switched on.
         """
-        deviation = self._deviation(seen)
-        if not self._changes and not deviation:
+        if drawn.numbers is None and drawn.deviation is None:
             return images
-        if len(indices) != len(images) or turn not in range(TURNS):
-            raise ValueError(f"{len(images)} images need as many indices, not {len(indices)}, and a turn of 0 to 3")
-        if images.dtype in (torch.bfloat16, torch.float16):
-            images = images.float()
-        if self._changes:
-            images = self._changed(images, indices, turn)
-        if deviation:
+        if len(drawn.indices) != len(images) or turn not in range(TURNS):
+            raise ValueError(
+                f"{len(images)} images need as many indices, not {len(drawn.indices)}, and a turn of 0 to 3"
+            )
+        images = images.float() if images.dtype in HALF else images
+        if drawn.numbers is not None and drawn.places is not None:
+            images = self._changed(images, drawn.numbers[turn], drawn.places[turn])
+        if drawn.deviation is not None:
             first, count = (turn + 1) * _NOISE_BLOCK, images[0].numel()
-            at = self._put(np.asarray(indices, dtype=np.int64))
-            drawn = device_noise.normals(self.seed, Stream.AUGMENT, at, first, count, images.dtype)
-            images = torch.add(images, drawn.view(images.shape), alpha=deviation)
+            grain = device_noise.normals(self.seed, Stream.AUGMENT, drawn.indices, first, count, images.dtype)
+            images = images + grain.mul_(drawn.deviation).view(images.shape)
         return images
 
     @torch.no_grad()
@@ -133,13 +213,12 @@ class Augmentation:
         count = real_logits.numel()
         keep = math.exp(-count / WINDOW)
         sign = real_logits.detach().sign().to(self._sign.dtype).mean()
-        self._sign = keep * self._sign + (1 - keep) * sign
-        self._weight = keep * self._weight + (1 - keep)
+        # In place: a recorded update is played on the tensors that it was recorded with.
+        self._sign.mul_(keep).add_((1 - keep) * sign)
+        self._weight.mul_(keep).add_(1 - keep)
         # Divided by its weight the mean is right from the first batch on.
         direction = (self._sign / self._weight - self.settings.target).sign()
-        self._probability = (self._probability + direction * (count / self.settings.speed_images)).clamp(
-            0.0, self.settings.probability
-        )
+        self._probability.add_(direction * (count / self.settings.speed_images)).clamp_(0.0, self.settings.probability)
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint has to hold: nothing where the probability is fixed."""
@@ -155,46 +234,28 @@ class Augmentation:
         """
         if not self.adaptive or not state:
             return
-        own = self._probability
-        self._probability, self._sign, self._weight = (
-            state[name].to(own.device, own.dtype, copy=True) for name in ("probability", "sign", "weight")
-        )
+        for name, own in self.state().items():
+            own.copy_(state[name])
 
     def _deviation(self, seen: int) -> float:
         """The noise's standard deviation, where values range over 2."""
         fades = self.settings.noise_images
         return 2.0 * self.settings.noise * (1.0 if fades is None else max(0.0, 1.0 - seen / fades))
 
-    def _changed(self, images: Images, indices: Int[np.ndarray, " b"], turn: int) -> Images:
-        drawn = self._drawn(indices)[:, turn * _WORDS : (turn + 1) * _WORDS]
+    def _changed(self, images: Images, numbers: Float[Tensor, "8 b"], places: Int[Tensor, "4 b"]) -> Images:
+        chosen = numbers[_CHANCES] < self._probability
         height, width = images.shape[2:]
-        chosen = self._put(drawn[:, _CHANCE].T, torch.float32) < self._probability
         colors = move = cut = None
         if "color" in self.settings.policy:
-            # Brightness -0.5 to 0.5, saturation 0 to 2, contrast 0.5 to 1.5: 0, 1 and 1 leave an image as it is.
-            strength = self._put(((drawn[:, _COLOR] - 0.5) * (1.0, 2.0, 1.0)).T, images.dtype) * chosen[:3]
+            strength = numbers[_STRENGTHS] * chosen[:3]
             colors = transforms.recolor(images.shape[1], strength[0], 1 + strength[1], 1 + strength[2])
         if "translation" in self.settings.policy:
-            far = np.array(transforms.reach(height, width))
-            pixels = np.floor(drawn[:, _SHIFT] * (2 * far + 1)) - far
-            move = transforms.Move(*self._put(pixels.T.astype(np.int64)) * chosen[3])
+            move = transforms.Move(*places[:2] * chosen[3])
         if "cutout" in self.settings.policy:
-            # The middle may lie anywhere in the image, so a hole is cut off at a side now and then.
-            size = np.array(transforms.hole_size(height, width))
-            middle = np.floor(drawn[:, _HOLE] * (np.array([height, width]) + 1 - size % 2))
-            top, left = self._put((middle - size // 2).T.astype(np.int64))
-            cut = transforms.hole(height, width, top, left, chosen[4])
+            cut = transforms.hole(height, width, places[2], places[3], chosen[4])
         return transforms.change(images, colors, move, cut)
 
-    def _drawn(self, indices: Int[np.ndarray, " b"]) -> Float[np.ndarray, "b words"]:
-        """The numbers of all turns: an update asks for each of them in turn, of the same samples, and drawing has its price."""
-        key = indices.tobytes()
-        if self._known[0] != key:
-            drawn = noise.uniform(self.seed, Stream.AUGMENT, indices, TURNS * _WORDS)
-            self._known = key, np.minimum(drawn, _BELOW_ONE)
-        return self._known[1]
-
-    def _put(self, values: np.ndarray, dtype: torch.dtype | None = None) -> Tensor:
-        """Numbers to the device; to their precision first, as not every device has float64."""
-        on_host = torch.from_numpy(np.ascontiguousarray(values))
-        return (on_host if dtype is None else on_host.to(dtype)).to(self.device, non_blocking=True)
+    def _put(self, values: np.ndarray, dtype: torch.dtype = torch.int64) -> Tensor:
+        """Numbers to the device, samples last; to their precision first, as not every device has float64."""
+        on_host = torch.from_numpy(np.ascontiguousarray(np.moveaxis(values, 0, -1)))
+        return to_device(on_host.to(dtype), self.device)

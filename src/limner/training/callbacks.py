@@ -44,6 +44,9 @@ GRID_MOST = 20_000
 class Measure:
     """One line in the log at every logging step, and what the newest lines say of the training's health.
 
+    A GPU is not waited for: its numbers are on their way while it computes the next update, after which the line is written, or
+    before a checkpoint or the end.
+
     Args:
         run: where the log is.
         steps: updates between lines.
@@ -56,51 +59,71 @@ class Measure:
         self.run, self.steps, self.guard = run, steps, guard
         self._since: tuple[int, float] | None = None
         self._lines: list[dict[str, Any]] = []
+        self._owed: tuple[dict[str, Any], Callable[[], dict[str, float | None]]] | None = None
+        self.defers = False
         self.latest: dict[str, Any] = {}
 
     def after_step(self, loop: Loop) -> Signal:
+        signal = self.settle(loop)
+        if not isinstance(signal, Continue):
+            return signal
         if self._since is None:
             self._since = (loop.progress.images, loop.progress.seconds)
         # The last update has its line before its checkpoint: a training that is killed in between could not write it any more.
-        due = loop.progress.step % self.steps == 0 or loop.share_done >= 1.0
-        return self._log(loop) if due and loop.measures is not None else Continue()
+        last = loop.share_done >= 1.0
+        if (loop.progress.step % self.steps == 0 or last) and loop.measures is not None:
+            self._note(loop)
+            if last or not self.defers:
+                return self.settle(loop)
+        return Continue()
 
     def at_end(self, loop: Loop) -> Signal:
+        signal = self.settle(loop)
+        if not isinstance(signal, Continue):
+            return signal
         if loop.measures is None or self.latest.get("step") == loop.progress.step:
             return Continue()
         if loop.ended == "interrupted" and is_finite(loop.measures.values().values()):
             return Continue()  # a line more than the rhythm's would set the resumed log apart from an unbroken one
-        return self._log(loop)
+        self._note(loop)
+        return self.settle(loop)
 
-    def _log(self, loop: Loop) -> Signal:
-        progress = loop.progress
-        assert loop.measures is not None and self._since is not None
-        images, seconds = progress.images - self._since[0], progress.seconds - self._since[1]
-        self._since = (progress.images, progress.seconds)
+    def settle(self, loop: Loop) -> Signal:
+        """Write the line that is owed, if there is one, and say what follows from it."""
+        if self._owed is None:
+            return Continue()
+        (line, arrived), self._owed = self._owed, None
         self.latest.clear()
-        self.latest |= {
-            "step": progress.step,
-            "images": progress.images,
-            "epoch": round(loop.epochs, 4),
-            "seconds": round(progress.seconds, 3),
-            "images_per_second": round(images / seconds, 2) if seconds > 0 else None,
-            **numbers(
-                {
-                    **loop.measures.values(),
-                    "generator_gradient": gradient_norm(loop.step.generator),
-                    "discriminator_gradient": gradient_norm(loop.step.discriminator),
-                }
-            ),
-        }
+        self.latest |= {**line, **arrived()}
         if not self._lines:  # the training goes on from a checkpoint, or begins
             self._lines = list(self.run.records(rundir.LOG))[-health.MEMORY :]
         self.run.append(rundir.LOG, self.latest)
         self._lines = [*self._lines[-health.MEMORY + 1 :], dict(self.latest)]
         return self.guard.told(loop, health.watch_log(self._lines, loop.step.objective.least))
 
+    def _note(self, loop: Loop) -> None:
+        """Note what the line of this moment will say."""
+        progress = loop.progress
+        assert loop.measures is not None and self._since is not None
+        images, seconds = progress.images - self._since[0], progress.seconds - self._since[1]
+        self._since = (progress.images, progress.seconds)
+        line = {
+            "step": progress.step,
+            "images": progress.images,
+            "epoch": round(loop.epochs, 4),
+            "seconds": round(progress.seconds, 3),
+            "images_per_second": round(images / seconds, 2) if seconds > 0 else None,
+        }
+        values = {
+            **loop.measures.values(),
+            "generator_gradient": gradient_norm(loop.step.generator),
+            "discriminator_gradient": gradient_norm(loop.step.discriminator),
+        }
+        self._owed = line, numbers(values)
+
     def forget(self) -> None:
         """The training has gone back: what was logged is read again."""
-        self._lines, self._since = [], None
+        self._lines, self._since, self._owed = [], None, None
         self.latest.clear()
 
 
@@ -118,7 +141,8 @@ class Checkpoint:
         guard: what is done about weights that are no numbers.
         trusting: take every state whose weights are numbers for a healthy one, because nothing else judges them.
 
-    Its ``lock`` is held by whoever writes checkpoints, or must not meet a half written one.
+    Before one is written, ``settle`` is asked to do what is owed to its moment. Its ``lock`` is held by whoever writes
+    checkpoints, or must not meet a half written one.
     """
 
     part = "checkpoints"
@@ -141,6 +165,7 @@ class Checkpoint:
         self._owed: dict[str, bytes] = {}
         self.took = 0.0
         self.lock = threading.RLock()
+        self.settle: Callable[[Loop], Signal] = lambda loop: Continue()
         self._failure = ""
 
     def describe(self, description: Mapping[str, str]) -> None:
@@ -178,6 +203,9 @@ class Checkpoint:
     def save(self, loop: Loop) -> Signal:
         """Write a checkpoint now; ``took`` says in how many seconds."""
         began = time.perf_counter()
+        signal = self.settle(loop)
+        if not isinstance(signal, Continue):
+            return signal
         with self.lock:
             state = State.of(loop)
             best, healthy, self._healthy, self._best = self._best, self._healthy, False, False
@@ -331,10 +359,22 @@ def gradient_norm(network: nn.Module) -> Tensor:
     return norm
 
 
-def numbers(values: Mapping[str, Float[Tensor, ""]]) -> dict[str, float | None]:
-    """Scalars on a device as numbers for JSON, which knows no NaN. The device is waited for once."""
+def numbers(values: Mapping[str, Float[Tensor, ""]]) -> Callable[[], dict[str, float | None]]:
+    """Scalars on a device, on their way; called, it waits for them: numbers for JSON, which knows no NaN."""
     precise = [value.detach() if value.device.type == "mps" else value.detach().double() for value in values.values()]
-    return dict(zip(values, map(_plain, torch.stack(precise).tolist()), strict=True))
+    together = torch.stack(precise)
+    names = list(values)
+    if together.device.type != "cuda":
+        return lambda: dict(zip(names, map(_plain, together.tolist()), strict=True))
+    here = torch.empty(together.shape, dtype=together.dtype, pin_memory=True).copy_(together, non_blocking=True)
+    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    arrived.record()
+
+    def wait() -> dict[str, float | None]:
+        arrived.synchronize()
+        return dict(zip(names, map(_plain, here.tolist()), strict=True))
+
+    return wait
 
 
 def _plain(number: float) -> float | None:

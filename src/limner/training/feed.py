@@ -9,6 +9,7 @@ from torch import Tensor
 
 from limner import noise
 from limner.data import Collection, Sampler
+from limner.device import to_device
 from limner.noise import Stream
 from limner.recipe import Image
 
@@ -48,13 +49,10 @@ class Feed:
         The memory format is channels_last, which is how the cache keeps them.
         """
         if self._resident is not None:
-            places = torch.from_numpy(self.sampler.indices(start, count)).to(self.device, non_blocking=True)
+            places = to_device(torch.from_numpy(self.sampler.indices(start, count)), self.device)
             pixels = self._resident[places]
         else:
-            pixels = torch.from_numpy(self.sampler.batch(start, count)[0])
-            if self.device.type == "cuda":
-                pixels = pixels.pin_memory()  # else the copy would wait for all that the device still has to do
-            pixels = pixels.to(self.device, non_blocking=True)
+            pixels = to_device(torch.from_numpy(self.sampler.batch(start, count)[0]), self.device)
         if self.image.flip != "none" or self.image.rotate:
             pixels = self._turned(pixels, start)
         return pixels.permute(0, 3, 1, 2).to(self.dtype).div_(127.5).sub_(1.0)
@@ -68,7 +66,7 @@ class Feed:
         labels = self.sampler.labels(start, count)
         if labels is None:
             raise ValueError("the collection has no classes")
-        return torch.from_numpy(labels.astype(np.int64)).to(self.device, non_blocking=True)
+        return to_device(torch.from_numpy(labels.astype(np.int64)), self.device)
 
     def _turned(self, pixels: UInt8[Tensor, "b h w c"], start: int) -> UInt8[Tensor, "b h w c"]:
         """Each picture mirrored and turned as its global sample index says."""
@@ -89,4 +87,4 @@ class Feed:
         return torch.where(self._mask(down), pixels.flip(1), pixels)
 
     def _mask(self, chosen: np.ndarray) -> Tensor:
-        return torch.from_numpy(chosen).to(self.device)[:, None, None, None]
+        return to_device(torch.from_numpy(chosen), self.device)[:, None, None, None]

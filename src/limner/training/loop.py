@@ -10,11 +10,13 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 
+from limner.device import to_device
 from limner.noise import Stream, derived_seed, normal, uniform
 from limner.recipe import Recipe
 from limner.timing import timed
 from limner.training.ema import AveragedGenerator
 from limner.training.feed import Feed
+from limner.training.recording import Recorded
 from limner.training.schedule import rate_scale
 from limner.training.step import Step
 from limner.training.turns import Batch, Measures, joined, pieces
@@ -88,6 +90,7 @@ class Loop:
         callbacks: asked in this order after each update.
         images: real images to see in all; ``None`` when time decides.
         go_back: puts a loop back to its last good state, for a rollback.
+        recorded: plays the step's updates where they can be recorded.
         agree: with several processes, makes all know what one of them knows, after each update.
         shelter: does an update in the place of :meth:`advance`, and knows what to do when memory runs out in it.
     """
@@ -97,6 +100,7 @@ class Loop:
     feed: Feed
     average: AveragedGenerator
     images: int | None
+    recorded: Recorded | None = None
     callbacks: Sequence[Callback] = ()
     go_back: Callable[[Loop, Rollback], None] | None = None
     agree: Callable[[Loop], None] | None = None
@@ -176,10 +180,15 @@ class Loop:
         first, size, turns = progress.images, training.batch_size, training.critic_steps
         with timed("data"):
             batches = [self.batch(first + turn * size, size) for turn in range(turns)]
-        self.measures = self.step(batches, progress.step * turns, first)
+        self.measures = (self.recorded or self.step)(batches, progress.step * turns)
         progress.step += 1
         progress.images += self.portion
         self.average.update(self.portion, progress.images)
+
+    def forget_records(self) -> None:
+        """Weights or moments are in other tensors than before, or memory is short: nothing recorded holds any more."""
+        if self.recorded is not None:
+            self.recorded.forget()
 
     @property
     def portion(self) -> int:
@@ -205,10 +214,15 @@ class Loop:
         if self.recipe.network.conditioning != "none":
             labels = self.feed.labels(first, count)
         if self.step.penalties.terms:
-            drawn = uniform(self.recipe.training.seed, Stream.MIX, indices, 1)[:, 0]
-            mix = torch.from_numpy(drawn).to(self.feed.device, self.feed.dtype, non_blocking=True)
+            places = uniform(self.recipe.training.seed, Stream.MIX, indices, 1)[:, 0]
+            mix = to_device(torch.from_numpy(places).to(self.feed.dtype), self.feed.device)
         real = self.feed.batch(first, count)
-        return Batch(real, self.latents(Stream.TRAIN_LATENT, first, count), indices, labels, mix)
+        drawn = None
+        if self.step.augment is not None:
+            with timed("augmentation"):
+                height, width = real.shape[2:]
+                drawn = self.step.augment.draw(indices, height, width, real.dtype, self.progress.images)
+        return Batch(real, self.latents(Stream.TRAIN_LATENT, first, count), labels, mix, drawn)
 
     def set_rates(self) -> None:
         """Give both optimizers the recipe's learning rates, as far along as the schedule is, lowered by rollbacks."""
@@ -221,10 +235,13 @@ class Loop:
         )
         for optimizer, player in players:
             for group in optimizer.param_groups:
-                group["lr"] = player.lr * scale
+                if isinstance(group["lr"], torch.Tensor):  # a recorded update reads it where it is
+                    group["lr"].fill_(player.lr * scale)
+                else:
+                    group["lr"] = player.lr * scale
 
     def latents(self, stream: Stream, first: int, count: int) -> torch.Tensor:
         """Latent vectors of global indices ``first`` to ``first + count``: [count, Z] on the networks' device."""
         indices = torch.arange(first, first + count).numpy()
         drawn = normal(self.recipe.training.seed, stream, indices, self.recipe.network.latent)
-        return torch.from_numpy(drawn).to(self.feed.device, self.feed.dtype, non_blocking=True)
+        return to_device(torch.from_numpy(drawn).to(self.feed.dtype), self.feed.device)

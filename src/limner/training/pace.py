@@ -8,6 +8,7 @@ import torch
 
 from limner.recipe import Recipe
 from limner.training.loop import Loop
+from limner.training.recording import WARM
 
 SECONDS = 0.7
 LEAST_STEPS = 2
@@ -24,8 +25,7 @@ def pace(loop: Loop, seconds: float = SECONDS) -> float:
     With several processes all of them measure, and the first one's clock counts.
     """
     loop.recipe = unhurried(loop.recipe)
-    cycle = -(-loop.step.penalties.every // loop.recipe.training.critic_steps) if loop.step.penalties.terms else 1
-    _advance(loop)
+    cycle = warm_up(loop)
     started, steps = time.perf_counter(), 0
     # Whole cycles of lazy penalties, which may cost as much as the rest of an update.
     first = loop.step.together.first
@@ -33,6 +33,18 @@ def pace(loop: Loop, seconds: float = SECONDS) -> float:
         _advance(loop)
         steps += 1
     return first(steps * loop.portion / (time.perf_counter() - started))
+
+
+def warm_up(loop: Loop) -> int:
+    """Advance until updates take what they will take from then on: recorded where they can be, of every kind.
+
+    Returns:
+        updates in one cycle of lazy penalties.
+    """
+    cycle = -(-loop.step.penalties.every // loop.recipe.training.critic_steps) if loop.step.penalties.terms else 1
+    for _ in range(1 if loop.recorded is None else (WARM + 1) * cycle):
+        _advance(loop)
+    return cycle
 
 
 def _advance(loop: Loop) -> None:

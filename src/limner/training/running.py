@@ -88,11 +88,15 @@ def run_to_end(
         LimnerError: something could not be written.
     """
     run.say = display.say
+    if loop.recorded is not None:
+        loop.recorded.say = display.say
     settings = loop.recipe.snapshots
     guard = Guard(run, loop.recipe.health, display.say)
     measure = Measure(run, settings.log_steps, guard)
     saved = loop.progress.images if run.checkpoints() else -1
     checkpoint = Checkpoint(run, settings.checkpoint_minutes, settings.keep, saved, guard, judge is None)
+    measure.defers = loop.feed.device.type == "cuda"
+    checkpoint.settle = measure.settle
     show = Show(run, settings, display.grid)
     count = sample_count(loop.recipe.evaluation.images, len(collection.train))
     examine = Examine(run, judge, count, checkpoint, guard) if judge is not None else None

@@ -10,7 +10,7 @@ What an update changes, and how it is undone without a second copy of everything
   are gone, and dropped when the update is over. So what the copies add to the peak is at most D's while G has its turn;
 - buffers (statistics of batch normalisation, vectors of spectral normalisation) change in every forward pass, and are small:
   they are copied before the update;
-- the controller of the augmentation makes new tensors and leaves the old ones, which are remembered;
+- the controller of the augmentation has three numbers, which are copied too;
 - gradients are dropped, rates and seeds follow from the progress, and the average follows the weights last of all, in place.
 
 On a GPU, and on a CPU whose processes are limited, memory that cannot be had is an error. Elsewhere the system ends the
@@ -55,7 +55,10 @@ class Undo:
         self._loop = loop
         self._watching = False
         self._stepped: dict[Optimizer, list[tuple[nn.Parameter, Tensor, dict[str, Any]]]] = {}
-        self._buffers: list[tuple[Tensor, Tensor]] = []
+        # By precision, so that a device copies all of them at a time.
+        buffers = [buffer for network in (loop.step.generator, loop.step.discriminator) for buffer in network.buffers()]
+        alike = [[one for one in buffers if one.dtype == dtype] for dtype in {buffer.dtype for buffer in buffers}]
+        self._buffers = [(group, [torch.empty_like(one) for one in group]) for group in alike]
         for optimizer in (loop.step.generator_optimizer, loop.step.discriminator_optimizer):
             optimizer.register_step_pre_hook(self._keep)
 
@@ -63,9 +66,10 @@ class Undo:
         """Here an update begins."""
         loop, step = self._loop, self._loop.step
         self._stepped.clear()
-        networks = (step.generator, step.discriminator)
-        self._buffers = [(buffer, buffer.clone()) for network in networks for buffer in network.buffers()]
-        self._augment = {} if step.augment is None else dict(step.augment.state())
+        for own, copies in self._buffers:
+            torch._foreach_copy_(copies, own)
+        state = {} if step.augment is None else step.augment.state()
+        self._augment = {name: value.clone() for name, value in state.items()}
         self._progress, self._measures = replace(loop.progress), loop.measures
         self._watching = True
 
@@ -73,7 +77,6 @@ class Undo:
         """The update is over: there is no way back any more."""
         self._watching = False
         self._stepped.clear()
-        self._buffers = []
 
     @torch.no_grad()
     def back(self) -> None:
@@ -93,8 +96,8 @@ class Undo:
                     del now[name]
                 if not now:  # as an optimizer leaves it that has never stepped
                     del optimizer.state[parameter]
-        for buffer, value in self._buffers:
-            buffer.copy_(value)
+        for own, copies in self._buffers:
+            torch._foreach_copy_(own, copies)
         for network in (step.generator, step.discriminator):
             for parameter in network.parameters():
                 parameter.grad = None
@@ -112,7 +115,9 @@ class Undo:
     @torch.no_grad()
     def _keep(self, optimizer: Optimizer, arguments: Any, options: Any) -> None:
         """Before an optimizer's first step in an update: what it is going to change."""
-        if not self._watching or optimizer in self._stepped:
+        # What is being recorded is not computed yet; and its memory stays, so that playing it cannot fail for want of it.
+        recording = self._loop.feed.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        if not self._watching or optimizer in self._stepped or recording:
             return
         kept = []
         for group in optimizer.param_groups:
@@ -169,6 +174,7 @@ class Shelter:
                 return
             # Out of the except clause: as long as there is the error, its frames hold on to the activations.
             undo.back()
+            loop.forget_records()
             release_memory()
             self._finer(loop, why)
             if loop.ended is not None:

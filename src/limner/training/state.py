@@ -100,6 +100,7 @@ def restore(loop: Loop, tensors: Mapping[str, Tensor]) -> None:
         KeyError, RuntimeError: the checkpoint is of another recipe.
     """
     step = loop.step
+    loop.forget_records()
     step.generator.load_state_dict(_below("generator", tensors))
     step.discriminator.load_state_dict(_below("discriminator", tensors))
     loop.average.network.load_state_dict(_below("average", tensors))
@@ -113,7 +114,7 @@ def restore(loop: Loop, tensors: Mapping[str, Tensor]) -> None:
             # Moments keep their parameter's memory format: fused updates walk both in step.
             like = parameters[int(place)]
             state.setdefault(int(place), {})[field] = (
-                torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+                torch.empty_like(like).copy_(value) if value.shape == like.shape else value.clone()
             )
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 

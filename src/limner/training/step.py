@@ -56,6 +56,10 @@ class Penalties:
     every: int = 1
     clip: float = 0.0
 
+    def due(self, number: int) -> bool:
+        """Whether the turn of D that has so many before it has penalties."""
+        return bool(self.terms) and (number + 1) % self.every == 0
+
 
 @dataclass
 class Step:
@@ -89,13 +93,12 @@ class Step:
     micro_batch: int | None = None
     together: Together = ALONE
 
-    def __call__(self, batches: Sequence[Batch], number: int = 0, seen: int = 0) -> Measures:
+    def __call__(self, batches: Sequence[Batch], number: int = 0) -> Measures:
         """Update D once for each batch, then G once with the last one.
 
         Args:
             batches: one or more.
             number: turns that D has had before.
-            seen: images that the training has seen before.
         """
         penalty = None
         for turn, batch in enumerate(batches, 1):
@@ -104,10 +107,10 @@ class Step:
             keep = turn == len(batches) and len(parts) == 1
             with torch.set_grad_enabled(keep):
                 fakes = [self.draw(part) for part in parts]
-            measures = self.update_discriminator(parts, [fake.detach() for fake in fakes], number + turn - 1, seen)
+            measures = self.update_discriminator(parts, [fake.detach() for fake in fakes], number + turn - 1)
             # The last turn that had a penalty tells of it: a lazy one may never fall on the last turn of all.
             penalty = measures.penalty if measures.penalty is not None else penalty
-        loss = self.update_generator(parts, fakes if keep else [None] * len(parts), seen)
+        loss = self.update_generator(parts, fakes if keep else [None] * len(parts))
         return replace(measures, generator_loss=loss, penalty=penalty)
 
     def draw(self, batch: Batch) -> Images:
@@ -115,7 +118,7 @@ class Step:
         with self.autocast():
             return self.generator(batch.z) if batch.labels is None else self.generator(batch.z, batch.labels)  # type: ignore[no-any-return]
 
-    def update_discriminator(self, parts: Sequence[Batch], fakes: Sequence[Images], number: int, seen: int) -> Measures:
+    def update_discriminator(self, parts: Sequence[Batch], fakes: Sequence[Images], number: int) -> Measures:
         """D's turn.
 
         Real and fake go through D separately, so that batch normalisation never mixes them.
@@ -125,10 +128,10 @@ class Step:
         measured, margins = [], []
         for part, fake in zip(parts, fakes, strict=True):
             share = len(part) / total
-            real, fake = self._seen(part.real, part, REAL, seen), self._seen(fake, part, FAKE, seen)
+            real, fake = self._seen(part.real, part, REAL), self._seen(fake, part, FAKE)
             loss, measures, margin = self._judge(real, fake, part.labels)
             margins.append(margin)
-            if self.penalties.terms and (number + 1) % self.penalties.every == 0:
+            if self.penalties.due(number):
                 # By itself, after the loss: so there is never more than one graph of D.
                 (share * loss).backward()  # type: ignore[no-untyped-call]
                 loss = self._penalty(real, fake, part)
@@ -144,18 +147,18 @@ class Step:
             self.augment.observe(self.together.gather(torch.cat(margins)).everything)
         return measures
 
-    def update_generator(self, parts: Sequence[Batch], fakes: Sequence[Images | None], seen: int) -> Scalar:
+    def update_generator(self, parts: Sequence[Batch], fakes: Sequence[Images | None]) -> Scalar:
         """G's turn: its loss. ``fakes`` still remember how G made them; where there is none, G draws it (again)."""
         self.generator_optimizer.zero_grad(set_to_none=True)
         total, losses = sum(part.whole for part in parts), []
         with _frozen(self.discriminator):
             for part, drawn in zip(parts, fakes, strict=True):
-                fake = self._seen(self.draw(part) if drawn is None else drawn, part, FAKE_FOR_GENERATOR, seen)
+                fake = self._seen(self.draw(part) if drawn is None else drawn, part, FAKE_FOR_GENERATOR)
                 logits, classes, _ = self._look(fake, part.labels)
                 real_logits = None
                 if self.objective.relativistic:
                     with torch.no_grad():
-                        real = self._seen(part.real, part, REAL_FOR_GENERATOR, seen)
+                        real = self._seen(part.real, part, REAL_FOR_GENERATOR)
                         real_logits = self._look(real, part.labels)[0]
                 adversarial = self.objective.generator(logits, real_logits)
                 loss = adversarial
@@ -197,7 +200,9 @@ class Step:
             fake_logit=fake_logits.detach().mean(),
             classification=None if class_loss is None else class_loss.detach(),
             reconstruction=None if memory_loss is None else memory_loss.detach(),
-            augment_probability=self.augment.current if self.augment is not None and self.augment.adaptive else None,
+            augment_probability=self.augment.current.clone()
+            if self.augment is not None and self.augment.adaptive
+            else None,
         )
         return loss, measures, self.objective.margin(real_logits, fake_logits).detach()
 
@@ -235,12 +240,13 @@ class Step:
             logits, classes, remembered = self.discriminator.opinion(images, *known, **options)  # type: ignore[operator]
         return _precise(logits), _precise(classes), _precise(remembered)
 
-    def _seen(self, images: Images, batch: Batch, turn: int, seen: int) -> Images:
+    def _seen(self, images: Images, batch: Batch, turn: int) -> Images:
         """Images as D sees them."""
         if self.augment is None:
             return images
+        assert batch.drawn is not None, "a batch that is augmented needs what was drawn for it"
         with timed("augmentation"):
-            return self.augment(images, batch.indices, turn, seen)
+            return self.augment.apply(images, batch.drawn, turn)
 
 
 def _precise(values: Tensor) -> Tensor:

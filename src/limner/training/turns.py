@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from limner.networks.together import ALONE, Together
+from limner.training import augment
+from limner.training.augment import Drawn
 
 Images = Float[Tensor, "b c h w"]
 Latents = Float[Tensor, "b z"]
@@ -25,7 +26,7 @@ class Batch:
     Attributes:
         real: images in [-1, 1].
         z: as many latent vectors.
-        indices: the global sample index of each, which all that is random about it follows from.
+        drawn: what augmentation does to each; ``None`` without augmentation.
         labels: classes of the real images, and so of the fakes; ``None`` without classes.
         mix: numbers between 0 and 1, for penalties between a real image and a fake; ``None`` when there are none.
         whole: images of the batch over all processes that train together; without it: those that are here.
@@ -33,9 +34,9 @@ class Batch:
 
     real: Images
     z: Latents
-    indices: Int[np.ndarray, " b"] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     labels: Labels | None = None
     mix: Float[Tensor, " b"] | None = None
+    drawn: Drawn | None = None
     whole: int = 0
 
     def __post_init__(self) -> None:
@@ -54,9 +55,32 @@ class Batch:
             start = stop
         return parts
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with each of its tensors changed."""
+        labels, mix = (None if values is None else change(values) for values in (self.labels, self.mix))
+        drawn = None if self.drawn is None else self.drawn.map(change)
+        return Batch(change(self.real), change(self.z), labels, mix, drawn, self.whole)
+
+    def tensors(self) -> list[Tensor]:
+        """All of them, in a fixed order; what there is not is left out."""
+        found: list[Tensor] = []
+
+        def note(tensor: Tensor) -> Tensor:
+            found.append(tensor)
+            return tensor
+
+        self.map(note)
+        return found
+
+    def shapes(self) -> Hashable:
+        """What there is, of what shapes: of two batches that are alike in this, one can take the other's place."""
+        present = (self.labels is not None, self.mix is not None, self.drawn and self.drawn.present())
+        return self.whole, present, tuple((tensor.shape, tensor.dtype, tensor.stride()) for tensor in self.tensors())
+
     def _cut(self, where: slice, whole: int) -> Batch:
         labels, mix = (None if values is None else values[where] for values in (self.labels, self.mix))
-        return Batch(self.real[where], self.z[where], self.indices[where], labels, mix, whole)
+        drawn = None if self.drawn is None else self.drawn[where]
+        return Batch(self.real[where], self.z[where], labels, mix, drawn, whole)
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
@@ -67,9 +91,9 @@ def joined(batches: Sequence[Batch]) -> Batch:
     return Batch(
         torch.cat([batch.real for batch in batches]),
         torch.cat([batch.z for batch in batches]),
-        np.concatenate([batch.indices for batch in batches]),
         None if first.labels is None else torch.cat([batch.labels for batch in batches if batch.labels is not None]),
         None if first.mix is None else torch.cat([batch.mix for batch in batches if batch.mix is not None]),
+        None if first.drawn is None else augment.joined([one.drawn for one in batches if one.drawn is not None]),
         sum(batch.whole for batch in batches),
     )
 
