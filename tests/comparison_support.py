@@ -9,14 +9,21 @@ from typing import Any
 
 from limner.recipe import Recipe
 from limner.rundir import RunDir
-from report_support import DATA, ENVIRONMENT, OVERRIDES, figures, grid, png, write_evaluation
+from report_support import DATA, ENVIRONMENT, OVERRIDES, copying, figures, grid, png, write_evaluation
 
 IMAGES = 51_200
 EVALUATIONS = 8
 
 
 def fake_run(
-    path: Path, seed: int, level: float, *, diverged: bool = False, content: str = "", **overrides: Any
+    path: Path,
+    seed: int,
+    level: float,
+    *,
+    diverged: bool = False,
+    content: str = "",
+    train: int = 900,
+    **overrides: Any,
 ) -> Path:
     """A finished run whose kernel distance falls to ``level``, give or take what its seed adds; or one that diverged."""
     run = RunDir.create(path.parent, path.name, "run")
@@ -36,7 +43,9 @@ def fake_run(
             break
         found = figures(kernel_distance=value, precision=max(0.02, 0.8 - value), recall=max(0.01, 0.6 - value))
         line = {"step": images // portion, "images": images, "seconds": images / 300, "extractor": "limner"}
-        run.append("metrics.jsonl", {**line, "figures": found, "copying": {"verdict": "no sign of copying"}})
+        run.append(
+            "metrics.jsonl", {**line, "figures": found, "copying": {"verdict": "no sign of copying", "train": train}}
+        )
     run.append("events.jsonl", {"event": "started", "images": 0})
     end = IMAGES // 2 if diverged else IMAGES
     if diverged:
@@ -44,7 +53,8 @@ def fake_run(
     else:
         own = figures(kernel_distance=level + wobble, precision=0.8 - level, recall=0.6 - level)
         judged = {"content_hash": data["content_hash"]}
-        folder = write_evaluation(run, IMAGES, pairs=0, side=8, figures=own, data=judged)
+        said = {**copying(pairs=0), "train": train}
+        folder = write_evaluation(run, IMAGES, side=8, figures=own, data=judged, copying=said, pairs=0)
         (folder / "generated.png").write_bytes(png(grid(3, 16, 1, seed)))
     folder = run.path / "checkpoints" / f"{end:09d}"
     folder.mkdir()

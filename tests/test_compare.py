@@ -154,6 +154,17 @@ def test_other_images_are_another_yardstick(tmp_path: Path) -> None:
     assert [one.levels for one in told.configurations] == [{"data": "my pictures"}, {"data": "my pictures"}]
 
 
+def test_another_part_of_the_same_images_is_another_yardstick(tmp_path: Path) -> None:
+    """Half of a collection held out: what is left is less to be like."""
+    runs = [
+        fake_run(tmp_path / f"{name}-seed{seed}", seed, 0.2, train=train, image__held_out=1 - train / 1000)
+        for name, train in (("most", 900), ("half", 500))
+        for seed in (0, 1)
+    ]
+    told = compare(runs)
+    assert told.verdicts["images"][NAME]["half"].words == "cannot be compared: against other real images"
+
+
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     """Forty runs: five batches, four rates, two seeds; the highest rate diverges with the smallest batches."""

@@ -25,7 +25,7 @@ Each figure is a mean over the seeds with its 95 % interval. A difference is cal
 the spread of the seeds and the evaluation's own uncertainty, does not hold 0; with two seeds that takes a large one. Plus is
 better. How it is told: [studies](studies.md). What the figures mean: [metrics](metrics.md).
 """
-OTHERS = ("precision", "recall", "diversity", "copied_share")
+OTHERS = ("precision", "recall", "coverage", "diversity", "copied_share")
 WAY = 4
 TITLES = {
     "q01": "Batch size", "q02": "LeakyReLU, or ReLU with dropout", "q03": "Learning rates",
@@ -35,7 +35,13 @@ TITLES = {
 
 
 def write(studies: Sequence[Path], results: Path, target: Path) -> None:
-    """Write the page: a section for each question, in which each of its studies has its part."""
+    """Write the page."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text(studies, results, target.parent), encoding="utf-8")
+
+
+def text(studies: Sequence[Path], results: Path, folder: Path) -> str:
+    """The page, for a place in a folder: a section for each question, in which each of its studies has its part."""
     parts = [HEAD]
     number = ""
     for path in studies:
@@ -44,12 +50,11 @@ def write(studies: Sequence[Path], results: Path, target: Path) -> None:
             number = key
             parts.append(f"## {int(key[1:])}. {TITLES.get(key, path.stem)}\n")
         given = tomllib.loads(path.read_text(encoding="utf-8"))
-        parts.append(entry(path.stem, given, results, target))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("\n".join(parts), encoding="utf-8")
+        parts.append(entry(path.stem, given, results, folder))
+    return "\n".join(parts)
 
 
-def entry(name: str, given: Mapping[str, Any], results: Path, target: Path) -> str:
+def entry(name: str, given: Mapping[str, Any], results: Path, folder: Path) -> str:
     """One study: question, what the source said, what was measured, sheet, verdict, advice."""
     lines = [f"### {given['question']}", "", f"**The source.** {given['source']}", ""]
     file = results / f"{name}.jsonl"
@@ -65,12 +70,13 @@ def entry(name: str, given: Mapping[str, Any], results: Path, target: Path) -> s
     for view in told["views"]:
         lines += ["", f"{view['title']}. {view['note']}", "", *view_table(told, view)]
     lines += way(rows, names, told["metric"])
+    lines += gathered(rows, names)
     lines += costs(rows, names) if "minutes" in given["budget"] else []
     for view in told["views"][:1]:
         lines += effects(told, view)
     sheet = results / "sheets" / f"{name}.png"
     if sheet.is_file():
-        place = os.path.relpath(sheet, target.parent)
+        place = os.path.relpath(sheet, folder)
         lines += ["", f"![What each configuration drew with the first seed]({place})"]
     lines += ["", f"**Verdict.** {told['headline']}", ""]
     lines += [f"**Advice.** {given.get('advice') or 'None follows yet.'}", ""]
@@ -128,6 +134,27 @@ def way(rows: Sequence[Mapping[str, Any]], names: Sequence[str], metric: str) ->
             shares = [copies(reading) for reading in readings]
             cells.append(f"{fmean(values):.3g} / {percent(fmean(shares))}" if values else "")
         lines.append(f"| {cell(name)} | {' | '.join(cells)} |")
+    return lines
+
+
+def gathered(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """How many training images are the nearest ones to samples, where that was looked at."""
+    if not any("nearest" in row for row in rows):
+        return []
+    counts = next(row["nearest"]["samples"]["count"] for row in rows if "nearest" in row)
+    lines = ["", f"The nearest training image to each of {counts} samples, pixel by pixel; a column for each seed.", ""]
+    seeds = sorted({row["seed"] for row in rows})
+    lines += [f"| configuration | {' | '.join(f'seed {seed}' for seed in seeds)} |", f"|---|{'---|' * len(seeds)}"]
+
+    def words(found: Mapping[str, Any]) -> str:
+        return f"{percent(found['commonest'])} have the same one, {found['different']} different ones"
+
+    for name in names:
+        own = {row["seed"]: row["nearest"]["samples"] for row in rows if row["configuration"] == name}
+        lines.append(f"| {cell(name)} | {' | '.join(words(own[seed]) for seed in seeds)} |")
+    real = {row["seed"]: row["nearest"].get("held_out") for row in rows}
+    if all(real.values()):
+        lines.append(f"| real images, held out | {' | '.join(words(real[seed]) for seed in seeds)} |")
     return lines
 
 

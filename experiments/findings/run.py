@@ -20,8 +20,9 @@ import os
 import shutil
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 from PIL import Image, ImageDraw
@@ -34,9 +35,10 @@ from limner.judging.comparison.words import headline
 from limner.noise import Stream, permutation
 from limner.study.conduct import check, conduct
 from limner.study.file import read_study
-from limner.study.results import Row, comparison
+from limner.study.results import comparison
 
 sys.path.insert(0, str(Path(__file__).parent))
+import nearest
 import page
 
 HERE = Path(__file__).parent
@@ -44,6 +46,8 @@ LISTS = {"maps-100.json": 100, "maps-200.json": 200}
 """Lists of some of the maps, each a part of the next."""
 MAPS = "battlemaps-750.zip"
 SHEET_BYTES, SIDE, COLUMNS = 150_000, 260, 4
+GATHERED = ("q05_normalisation",)
+"""Studies that ask whether samples gather around one training image."""
 KEPT = ("run", "configuration", "levels", "seed", "state", "ended", "reason", "images", "updates", "epochs", "figures",
         "common", "rollbacks", "copying", "train", "size", "way", "seconds", "seconds_in_all", "peak_memory")  # fmt: skip
 
@@ -121,7 +125,12 @@ def done(path: Path, arguments: argparse.Namespace) -> None:
         raise LimnerError(f"{found.failed} runs failed; {work} has more")
     told = comparison(read_study(file), work, found.rows)
     assert told is not None
-    write_results(target, own, told, found.rows)
+    kept = [{key: value for key, value in row.values().items() if key in KEPT} for row in found.rows]
+    if name in GATHERED:
+        data = {job.name: job.data for job in check(file).jobs}
+        for row in kept:
+            row["nearest"] = nearest.gathered(work / "runs" / row["run"], data[row["run"]])
+    write_results(target, own, told, kept)
     write_sheet(arguments.results / "sheets" / f"{name}.png", told)
 
 
@@ -164,13 +173,12 @@ def known_digest(target: Path) -> str:
         return str(json.loads(file.readline()).get("digest", ""))
 
 
-def write_results(target: Path, own: str, told: Comparison, rows: Sequence[Row]) -> None:
+def write_results(target: Path, own: str, told: Comparison, rows: Sequence[Mapping[str, Any]]) -> None:
     """A line about the comparison, then one for each run. Paths of this machine and lists of pairs stay out."""
     values = told.values()
     for one in values["configurations"]:
         one["runs"] = [run["name"] for run in one["runs"]]
-    lines = [{"digest": own, "headline": headline(told), **values}]
-    lines += [{key: value for key, value in row.values().items() if key in KEPT} for row in rows]
+    lines = [{"digest": own, "headline": headline(told), **values}, *rows]
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(".part")
     part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

@@ -27,7 +27,8 @@ class Reading:
         images, step: real images seen, and updates of the generator, until then.
         figures: by name, the share of copies among them.
         copying: the verdict about copies; empty where there is none.
-        reference: what the figures are against: extractor, and the real images' hash.
+        reference: what the figures are against: extractor, and the collection's hash.
+        train: how many of its images, where that is known: the others were held out.
     """
 
     images: int
@@ -35,6 +36,7 @@ class Reading:
     figures: Mapping[str, Figure]
     copying: str = ""
     reference: tuple[str, str] = ("", "")
+    train: int | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ def _reading(line: Line | Mapping[str, Any], extractor: Any, content: str, porti
         known,
         text(said) if isinstance(said, str) else "",
         (text(extractor or ""), content),
+        whole_number(copying.get("train")),
     )
 
 

@@ -51,11 +51,17 @@ class View:
 
     def _same_images(self, mine: str, other: str) -> bool:
         pairs = [(one, self.readings[other].get(seed)) for seed, one in self.readings[mine].items()]
-        return all(one.reference == two.reference for one, two in pairs if one is not None and two is not None)
+        return all(_one_yardstick(one, two) for one, two in pairs if one is not None and two is not None)
+
+
+def _one_yardstick(one: Reading, two: Reading) -> bool:
+    """Whether two readings are against the same real images, of which another seed holds out others, but as many."""
+    return one.reference == two.reference and (None in (one.train, two.train) or one.train == two.train)
 
 
 def views(found: Sequence[Configuration]) -> list[View]:
-    """The moments at which the runs can be compared; those that would say the same are left out, and the note says so."""
+    """The moments at which the runs can be compared; those that would say the same, or of which
+    there are no two evaluations, are left out."""
     members = [member for configuration in found for member in configuration.members.values()]
     going = [member for member in members if not member.diverged and member.last is not None]
     end = View("end", "At the end", "Each run where it ended.", _readings(found, _at_end))
@@ -77,7 +83,8 @@ def views(found: Sequence[Configuration]) -> list[View]:
     elif not same_images:
         note = f"All that did not break off have made {_ranged(steps)} updates."
         made.append(View("updates", "At equal updates", note, end.readings))
-    return made if same_images or same_steps else [*made, end]
+    made = [view for view in made if sum(bool(own) for own in view.readings.values()) > 1]
+    return made if made and (same_images or same_steps) else [*made, end]
 
 
 def _at_end(member: Member) -> Reading | None:
