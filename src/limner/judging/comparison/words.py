@@ -62,10 +62,12 @@ def _when(view: View) -> str:
 
 def _best(found: Comparison, view: View) -> str | None:
     better = COMPARED[found.metric].better
+    verdicts = found.verdicts[view.key][found.metric]
     values = {
         one.name: abs(own.value - 1) if better == "one" else -own.value if better == "higher" else own.value
         for one in found.configurations
         if (own := found.mean(view, one.name, found.metric)) is not None
+        and (one.name == found.reference or verdicts[one.name].verdict != "cannot be compared")
     }
     return min(values, key=lambda name: values[name]) if values else None
 
