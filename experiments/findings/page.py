@@ -18,8 +18,9 @@ from limner.progress import duration
 HEAD = """# What the sources found, answered with evidence
 
 The authors of the two projects that Limner started from changed one thing at a time and trusted their eyes. Here are their
-questions again, each as a study with two seeds on the real images. `make findings` repeats all of it in under 3 hours on two
-cores, and makes this page from the committed results in `experiments/findings/results/`; the studies are beside them.
+questions again, each as a study with two seeds on the real images. `make findings` repeats all of it on two cores (in {took}
+where this was measured), or only what is named or was changed, and makes this page from the committed results in
+`experiments/findings/results/`; the studies are beside them.
 
 Each figure is a mean over the seeds with its 95 % interval. A difference is called one when its interval, which counts both
 the spread of the seeds and the evaluation's own uncertainty, does not hold 0; with two seeds that takes a large one. Plus is
@@ -42,7 +43,7 @@ def write(studies: Sequence[Path], results: Path, target: Path) -> None:
 
 def text(studies: Sequence[Path], results: Path, folder: Path) -> str:
     """The page, for a place in a folder: a section for each question, in which each of its studies has its part."""
-    parts = [HEAD]
+    parts = [HEAD.format(took=duration(sum(map(seconds, results.glob("*.jsonl"))) / 2))]
     number = ""
     for path in studies:
         key = path.stem[:3]
@@ -52,6 +53,12 @@ def text(studies: Sequence[Path], results: Path, folder: Path) -> str:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
         parts.append(entry(path.stem, given, results, folder))
     return "\n".join(parts)
+
+
+def seconds(file: Path) -> float:
+    """What all runs of a study took, one after the other."""
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()[1:]]
+    return sum(row.get("seconds_in_all", 0.0) for row in rows)
 
 
 def entry(name: str, given: Mapping[str, Any], results: Path, folder: Path) -> str:
