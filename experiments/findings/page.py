@@ -18,9 +18,9 @@ from limner.progress import duration
 HEAD = """# What the sources found, answered with evidence
 
 The authors of the two projects that Limner started from changed one thing at a time and trusted their eyes. Here are their
-questions again, each as a study with two seeds on the real images. `make findings` repeats all of it on two cores (in {took}
-where this was measured), or only what is named or was changed, and makes this page from the committed results in
-`experiments/findings/results/`; the studies are beside them.
+questions again, each as a study with two seeds on the real images. `make findings` repeats all of it, or only what is named
+or was changed, and makes this page from the committed results in `experiments/findings/results/`; the studies are beside
+them. All runs together took {took} of one thread, so half of that with two at a time on two cores.
 
 Each figure is a mean over the seeds with its 95 % interval. A difference is called one when its interval, which counts both
 the spread of the seeds and the evaluation's own uncertainty, does not hold 0; with two seeds that takes a large one. Plus is
@@ -43,7 +43,7 @@ def write(studies: Sequence[Path], results: Path, target: Path) -> None:
 
 def text(studies: Sequence[Path], results: Path, folder: Path) -> str:
     """The page, for a place in a folder: a section for each question, in which each of its studies has its part."""
-    parts = [HEAD.format(took=duration(sum(map(seconds, results.glob("*.jsonl"))) / 2))]
+    parts = [HEAD.format(took=duration(sum(map(seconds, results.glob("*.jsonl")))))]
     number = ""
     for path in studies:
         key = path.stem[:3]

@@ -32,7 +32,7 @@ from torch.optim import Optimizer
 
 from limner.networks.together import ALONE, Together
 from limner.timing import timed
-from limner.training.augment import FAKE, FAKE_FOR_GENERATOR, REAL, REAL_FOR_GENERATOR, Augmentation
+from limner.training.augment import FAKE, FAKE_FOR_GENERATOR, HALF, REAL, REAL_FOR_GENERATOR, Augmentation
 from limner.training.objectives import Objective, classification, reconstruction
 from limner.training.regularizers import Regularizer, clip_weights
 from limner.training.slopes import ConstantSlopes
@@ -251,7 +251,7 @@ class Step:
 
 def _precise(values: Tensor) -> Tensor:
     """Losses are computed in float32 at least."""
-    return values.float() if values is not None and values.dtype in (torch.bfloat16, torch.float16) else values
+    return values.float() if values is not None and values.dtype in HALF else values
 
 
 @contextmanager
