@@ -19,7 +19,7 @@ from limner.device import choose_device, is_shortage, release_memory
 from limner.drawing import BROKEN, SeededGenerator, at_once, check_seeds, class_grid, recipe_in, slerp, walk
 from limner.errors import InputError
 from limner.networks import build, place
-from limner.networks.outline import check_weights, drawing_bytes, filled, physical_memory
+from limner.networks.outline import check_weights, drawing_bytes, filled, outlines, physical_memory
 from limner.recipe import Recipe
 from limner.recipe.text import printable, shown
 
@@ -162,7 +162,7 @@ def _loaded(file: Path, opened: Any, where: torch.device) -> TrainedGenerator:
         raise InputError(f"{file}: its metadata is damaged (images = {shown(seen)} is no count)")
     classes = len(recipe.network.classes or ()) if recipe.network.conditioning != "none" else 0
     try:
-        with torch.device("meta"):
+        with outlines():
             network, _ = build(recipe, width=image.width, height=image.height, channels=image.channels, classes=classes)
     except ValueError as error:
         raise InputError(f"{file}: its recipe makes no such pictures ({error})") from None

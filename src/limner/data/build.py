@@ -34,7 +34,11 @@ _AT_ONCE = 1 << 24
 _TOGETHER = 1 << 20
 """Bytes of small pictures that are reduced and written at once, about."""
 
+_LARGE = 1 << 18
+"""Bytes of a picture that is reduced by the thread that decoded it: there is little to gain from several at once."""
+
 Progress = Callable[[int, int], None]
+Thumbs = UInt8[np.ndarray, "n 32 32 c"]
 
 
 @dataclass
@@ -68,10 +72,13 @@ class _Gathered:
         self._pieces: list[UInt8[np.ndarray, "n h w c"]] = []
         self.bytes = 0
 
-    def add(self, pixels: UInt8[np.ndarray, "n h w c"]) -> None:
-        """Some more. Raises StoreError."""
-        if self._pieces and self._pieces[0].shape[1:] != pixels.shape[1:]:
+    def add(self, pixels: UInt8[np.ndarray, "n h w c"], thumbs: Thumbs | None = None) -> None:
+        """Some more; large ones come with their thumbnails. Raises StoreError."""
+        if self._pieces and (thumbs is not None or self._pieces[0].shape[1:] != pixels.shape[1:]):
             self.flush()
+        if thumbs is not None:
+            self._sink.append(pixels, thumbs)
+            return
         self._pieces.append(pixels)
         self.bytes += pixels.nbytes
         if self.bytes >= _TOGETHER:
@@ -144,12 +151,12 @@ def build(
     tally, gathered = _Tally(total.place), _Gathered(sink)
     pictures = _pictures(source, target, workers, total.place)
     try:
-        for pixels, size, mode in pictures:
+        for pixels, thumbs, size, mode in pictures:
             if isinstance(pixels, Skipped):
                 tally.skipped.append((tally.stop, pixels.reason))
                 tally.stop += 1
             else:
-                gathered.add(pixels)
+                gathered.add(pixels, thumbs)
                 tally.count(size, mode, len(pixels))
                 if target.fit == "crops":
                     tally.shapes += [*pixels.shape[1:3]] * len(pixels)
@@ -233,15 +240,17 @@ def _finish(
 
 def _pictures(
     source: Source, target: Target, workers: int, first: int
-) -> Generator[tuple[UInt8[np.ndarray, "n h w c"] | Skipped, tuple[int, int], str]]:
-    """All pictures from ``first`` on in order, one or many at a time: pixels, their size before, their mode before."""
+) -> Generator[tuple[UInt8[np.ndarray, "n h w c"] | Skipped, Thumbs | None, tuple[int, int], str]]:
+    """All pictures from ``first`` on in order, one or many at a time: pixels, thumbnails of large ones, their size before,
+    their mode before."""
 
-    def one(index: int) -> Decoded | Skipped:
+    def one(index: int) -> tuple[Decoded | Skipped, Thumbs | None]:
         try:
             with decoding.reasons():
-                return decode(source.read(index), target)
+                decoded = decode(source.read(index), target)
         except Unreadable as error:
-            return Skipped(source.entries[index].name, str(error))
+            return Skipped(source.entries[index].name, str(error)), None
+        return decoded, copies.thumbnails(decoded.pixels[None]) if decoded.pixels.nbytes >= _LARGE else None
 
     total = len(source.entries)
     step = _block(target) if source.in_blocks else max(total, 1)
@@ -251,14 +260,15 @@ def _pictures(
         if block is not None:
             size = block.shape[2], block.shape[1]
             if fitted(size, target) == ((0.0, 0.0, *size), size):  # nothing to resample: all of them at once
-                yield convert_channels(block, target.channels, target.background), size, PLAIN[block.shape[3]]
+                yield convert_channels(block, target.channels, target.background), None, size, PLAIN[block.shape[3]]
                 continue
         stream = source.stream(target, workers, start)
-        for item in stream or ordered(one, range(start, stop), workers, source.weight):
+        ready = ((item, None) for item in stream) if stream else ordered(one, range(start, stop), workers, source.weight)
+        for item, thumbs in ready:
             if isinstance(item, Skipped):
-                yield item, (0, 0), ""
+                yield item, None, (0, 0), ""
             else:
-                yield item.pixels[None], item.size, item.mode
+                yield item.pixels[None], thumbs, item.size, item.mode
 
 
 def _block(target: Target) -> int:

@@ -66,9 +66,9 @@ def _summed(weights: Float32[np.ndarray, "32 h"], images: UInt8[np.ndarray, "n h
     if images.shape[1] < _TALL:
         return weights @ images.astype(np.float32)
     sums = np.empty((len(images), SIDE, images.shape[2]), np.float32)
-    for row, own in enumerate(weights):
-        used = np.flatnonzero(own)
-        first, end = used[0], used[-1] + 1
+    used = weights != 0
+    firsts, ends = used.argmax(axis=1), used.shape[1] - used[:, ::-1].argmax(axis=1)
+    for row, (own, first, end) in enumerate(zip(weights, firsts, ends, strict=True)):
         np.matmul(own[first:end], images[:, first:end].astype(np.float32), out=sums[:, row])
     return sums
 

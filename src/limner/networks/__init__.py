@@ -7,7 +7,7 @@ from torch import nn
 
 from limner.errors import InputError
 from limner.networks.layers import initialise
-from limner.networks.outline import check_room
+from limner.networks.outline import check_room, outlines
 from limner.noise import Stream, derived_seed
 from limner.recipe import Player, Recipe
 from limner.tables import NETWORKS
@@ -42,7 +42,7 @@ def build(recipe: Recipe, *, width: int, height: int, channels: int, classes: in
             would not fit into the machine.
     """
     if not torch.empty(0).is_meta:
-        with torch.device("meta"):
+        with outlines():
             check_room(*build(recipe, width=width, height=height, channels=channels, classes=classes))
     family, conditioning = NETWORKS[recipe.network.family], recipe.network.conditioning
     _check_conditioning(recipe.network.family, conditioning, classes)

@@ -137,15 +137,16 @@ class SpectralNorm(nn.Module):
         self.transposed = transposed
         self.again: Tensor | None = None
         matrix = self._matrix(weight.detach())
-        left = torch.randn(len(matrix), dtype=matrix.dtype, device=matrix.device)
-        for _ in range(_ITERATIONS):
+        left = matrix.new_empty(len(matrix)).normal_()
+        for _ in range(0 if weight.is_meta else _ITERATIONS):
             left, _right = self._improved(matrix, left)
         self.register_buffer("left", left)
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight over its spectral norm; in training mode the estimate is kept."""
-        # Weights without content, of which only the shapes are wanted, know no autocast.
-        with torch.autocast("cpu" if weight.is_meta else weight.device.type, enabled=False):
+        if weight.is_meta:  # it has a shape and no numbers; another tensor, as all that is computed
+            return weight.view(weight.shape)
+        with torch.autocast(weight.device.type, enabled=False):
             matrix = self._matrix(weight)
             with torch.no_grad():
                 left, right = self._improved(matrix, self.left if self.again is None else self.again)

@@ -7,16 +7,37 @@ nothing to look at.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
 
 from limner.errors import InputError
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _KINDS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves initial weights out. torch would import its compiler to draw numbers that are none: a second."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is Tensor.normal_ or getattr(function, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
+
+
+@contextmanager
+def outlines() -> Iterator[None]:
+    """Modules that are made meanwhile have shapes and no numbers."""
+    with torch.device("meta"), _Undrawn():
+        yield
 
 
 def physical_memory() -> int | None:
@@ -78,6 +99,9 @@ def _sides(shape: Any) -> str:
 def drawing_bytes(network: nn.Module, latent: int, classes: int) -> int:
     """Bytes that drawing one picture takes beside the weights, about: the layer with most going in and coming out.
 
+    It draws no picture at all, a batch of none, with a single zero for all weights: shapes are known then, and unlike on
+    the ``meta`` device nothing of torch's compiler is imported for it.
+
     Args:
         network: a generator on the ``meta`` device.
         latent: length of its latent vectors.
@@ -87,14 +111,15 @@ def drawing_bytes(network: nn.Module, latent: int, classes: int) -> int:
 
     def measure(_: nn.Module, given: tuple[Any, ...], made: Any) -> None:
         nonlocal most
-        sizes = [value.numel() * value.element_size() for value in (*given, made) if isinstance(value, Tensor)]
-        most = max(most, sum(sizes))
+        values = [value for value in (*given, made) if isinstance(value, Tensor)]
+        most = max(most, sum(prod(value.shape[1:]) * value.element_size() for value in values))
 
     hooks = [module.register_forward_hook(measure) for module in network.modules()]
+    zeros = {name: torch.zeros((), dtype=one.dtype).expand(one.shape) for name, one in network.state_dict().items()}
     try:
         with torch.inference_mode():
-            labels = (torch.zeros(1, dtype=torch.int64, device="meta"),) if classes else ()
-            network.eval()(torch.empty(1, latent, device="meta"), *labels)
+            labels = (torch.zeros(0, dtype=torch.int64),) if classes else ()
+            functional_call(network.eval(), zeros, (torch.empty(0, latent), *labels))
     finally:
         for hook in hooks:
             hook.remove()
@@ -103,6 +128,8 @@ def drawing_bytes(network: nn.Module, latent: int, classes: int) -> int:
 
 def filled(network: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     """An outline with weights: on the CPU, as float32. ``tensors`` were found to fit (:func:`check_weights`)."""
-    made = network.to_empty(device="cpu")
-    made.load_state_dict(tensors)
-    return made
+    kinds = {name: wanted.dtype for name, wanted in network.state_dict().items()}
+    # Copies: what safetensors hands out may still lie in the file.
+    own = {name: tensor.to("cpu", kinds[name], copy=True) for name, tensor in tensors.items()}
+    network.load_state_dict(own, assign=True)
+    return network

@@ -218,9 +218,9 @@ def _has_rhythm(study: Study, one: Configuration) -> bool:
 
 
 def _outline(build: Any, recipe: Recipe, collection: Collection) -> None:
-    import torch
+    from limner.networks.outline import outlines
 
-    with torch.device("meta"):
+    with outlines():
         build(
             recipe,
             width=collection.width,
