@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 import limner
@@ -279,3 +280,36 @@ def test_the_public_api():
         assert getattr(limner, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = limner.nothing
+
+
+def test_lanes_draw_what_one_thread_draws(run: RunDir, tmp_path: Path):
+    """Several portions side by side: each file shows its seed, the sheet goes through the seeds in order."""
+    generator = limner.load(run.path)
+    generator.at_once = 3
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        sheet = films.draw_pictures(generator, 50, 7, tmp_path / "drawn")
+        assert torch.get_num_threads() == 2
+        with generator.lanes() as threads:
+            assert list(threads.map(lambda _: torch.get_num_threads(), range(8))) == [1] * 8
+    finally:
+        torch.set_num_threads(before)
+    wanted = generator.draw_seeds(range(7, 57))
+    for seed, picture in enumerate(wanted, 7):
+        drawn = np.asarray(Image.open(tmp_path / "drawn" / f"seed-{seed:06d}.png"))
+        assert np.abs(drawn.astype(int) - picture).max() <= 1
+    whole = np.asarray(imaging.enlarged(imaging.grid(wanted), 512))
+    assert np.abs(np.asarray(Image.open(sheet)).astype(int) - whole).max() <= 1
+
+
+def test_a_disk_that_takes_no_more_ends_the_drawing(run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    generator, drawn = limner.load(run.path), []
+    generator.at_once = 2
+    usual = generator.draw_seeds
+    monkeypatch.setattr(generator, "draw_seeds", lambda seeds, label: drawn.append(seeds[0]) or usual(seeds, label))
+    (tmp_path / "drawn" / "seed-000004.png").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"seed-000004\.png: cannot be written"):
+        films.draw_pictures(generator, 100, 0, tmp_path / "drawn")
+    assert 4 in drawn and len(drawn) <= films.WAITING + 3  # of 50 portions
+    assert not [path for path in (tmp_path / "drawn").iterdir() if path.name.endswith(".part")]

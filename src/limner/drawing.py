@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +29,8 @@ PIXELS = 2**20
 """In pictures that are drawn at once, at most."""
 BROKEN = "the file is damaged, or its training broke; take another snapshot"
 """Why a generator would make no numbers, and what to do."""
+LANES = 2
+"""Threads that draw side by side, at most: each of them holds the activations of what it draws."""
 COLUMNS = 16
 """With more classes than this, a grid has no column for each."""
 
@@ -110,6 +114,14 @@ class SeededGenerator(ABC):
     def _named(self) -> str:
         more = f" and {len(self.classes) - NAMED:,} more" if len(self.classes) > NAMED else ""
         return ", ".join(map(printable, self.classes[:NAMED])) + more
+
+    @contextmanager
+    def lanes(self) -> Iterator[Executor]:
+        """Threads for drawing several pictures side by side, each with its share of the processors, and doing with them
+        what else is to be done: pictures are ready sooner that way than when all processors draw one and then wait.
+        """
+        with ThreadPoolExecutor(LANES, thread_name_prefix="limner-draw") as threads:
+            yield threads
 
     @abstractmethod
     def draw(self, latents: Float[np.ndarray, "b z"], labels: Int[np.ndarray, " b"] | None = None) -> imaging.Batch:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from threading import Event
 from typing import BinaryIO
 
 import numpy as np
@@ -25,8 +27,8 @@ from limner.rundir import RunDir
 
 MOST_FRAMES = 160
 SHEET_MOST = 400
-WRITERS = 2
-"""Threads that write pictures while others are drawn."""
+WAITING = 8
+"""Portions of pictures that are asked for at the same time, at most."""
 FAST = 1
 """zlib's effort for pictures by the thousand: 0.6 of the usual time for maps of 64x64, for files that are 3 % larger."""
 GIF_MOST_BYTES = 2**30
@@ -268,30 +270,34 @@ def draw_pictures(
     check_seeds(seed, count)
     chosen = None if label is None else generator.label(label)
     endings = [f"-{name}" for name in file_names(generator.classes)] or [""]
-    sheet: list[imaging.Batch] = []
-    written: list[Future[None]] = []
-    with progress.counted(count, "pictures") as advance, ThreadPoolExecutor(WRITERS) as threads:
-        for start in range(0, count, BATCH):
-            seeds = range(seed + start, seed + min(count, start + BATCH))
-            pictures = generator.draw_seeds(seeds, chosen)
-            if start < SHEET_MOST:
-                sheet.append(pictures)
-            for writing in written:  # no more than one batch waits, so that they take no memory
-                writing.result()
-            kinds = generator.labels(seeds) if chosen is None else np.full(len(seeds), chosen)
-            paths = [
-                directory / f"seed-{number:06d}{endings[kind]}.png" for number, kind in zip(seeds, kinds, strict=True)
-            ]
-            # Beside the drawing of the next batch; few threads, because each has to wait for Python's lock.
-            written = [
-                threads.submit(_write_some, paths[part::WRITERS], pictures[part::WRITERS]) for part in range(WRITERS)
-            ]
-            for _ in seeds:
-                advance()
-        for writing in written:
-            writing.result()
+    stopped = Event()
+
+    def some(start: int) -> imaging.Batch | None:
+        """Draw and write a few; those that the sheet may show are handed back."""
+        if stopped.is_set():
+            return None
+        seeds = range(seed + start, seed + min(count, start + step))
+        pictures = generator.draw_seeds(seeds, chosen)
+        kinds = generator.labels(seeds) if chosen is None else np.full(len(seeds), chosen)
+        names = (f"seed-{number:06d}{endings[kind]}.png" for number, kind in zip(seeds, kinds, strict=True))
+        _write_some([directory / name for name in names], pictures)
+        return pictures if start < SHEET_MOST else None
+
+    step = min(BATCH, generator.at_once)
+    starts, under_way = iter(range(0, count, step)), deque[Future[imaging.Batch | None]]()
+    sheet, done = [], 0
+    with progress.counted(count, "pictures") as advance, generator.lanes() as threads:
+        try:
+            while done < count:
+                under_way.extend(threads.submit(some, start) for start in islice(starts, WAITING - len(under_way)))
+                sheet.append(under_way.popleft().result())
+                for _ in range(min(step, count - done)):
+                    advance()
+                    done += 1
+        finally:  # what has not begun does not begin any more
+            stopped.set()
     path = directory / ("sheet.png" if chosen is None else f"sheet{endings[chosen]}.png")
-    pictures = np.concatenate(sheet)[:SHEET_MOST]
+    pictures = np.concatenate([part for part in sheet if part is not None])[:SHEET_MOST]
     shape = class_grid(len(generator.classes), len(pictures), *generator.size) if chosen is None else None
     columns = shape[0] if shape is not None and shape[0] <= len(pictures) else None
     write(path, imaging.png_bytes(imaging.enlarged(imaging.grid(pictures, columns), 512)))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,7 @@ from torch import Tensor, nn
 from limner import imaging, rundir
 from limner.data.spill import room_for
 from limner.device import choose_device, is_shortage, release_memory
-from limner.drawing import BROKEN, SeededGenerator, at_once, check_seeds, class_grid, recipe_in, slerp, walk
+from limner.drawing import BROKEN, LANES, SeededGenerator, at_once, check_seeds, class_grid, recipe_in, slerp, walk
 from limner.errors import InputError
 from limner.networks import build, place
 from limner.networks.outline import check_weights, drawing_bytes, filled, outlines, physical_memory
@@ -56,6 +59,21 @@ class TrainedGenerator(SeededGenerator):
         self.network = network.eval().requires_grad_(False)
         first = next(network.parameters())
         self._device, self._dtype = first.device, first.dtype
+        self._turn = nullcontext() if self._device.type == "cpu" else Lock()
+
+    @contextmanager
+    def lanes(self) -> Iterator[Executor]:
+        """See :meth:`SeededGenerator.lanes`."""
+        whole = torch.get_num_threads()
+        count, share = LANES, whole
+        if self._device.type == "cpu":
+            count = min(LANES, whole)
+            share = whole // count
+        try:
+            with ThreadPoolExecutor(count, "limner-draw", torch.set_num_threads, (share,)) as threads:
+                yield threads
+        finally:  # what one thread sets, all that come later have
+            torch.set_num_threads(whole)
 
     @torch.inference_mode()
     def draw(self, latents: Float[np.ndarray, "b z"], labels: Int[np.ndarray, " b"] | None = None) -> imaging.Batch:
@@ -67,8 +85,9 @@ class TrainedGenerator(SeededGenerator):
         def portion(part: slice) -> imaging.Batch:
             z: Tensor = torch.from_numpy(np.ascontiguousarray(latents[part]))
             known = () if labels is None else (torch.from_numpy(labels[part]).to(self._device),)
-            images = self.network(z.to(self._device, self._dtype), *known)
-            return self.to_pixels(images.float().cpu().numpy())
+            with self._turn:  # a GPU draws for one thread at a time
+                images = self.network(z.to(self._device, self._dtype), *known).float().cpu()
+            return self.to_pixels(images.numpy())
 
         return in_portions(portion, len(latents), self.at_once) if len(latents) else empty
 

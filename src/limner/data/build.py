@@ -263,7 +263,9 @@ def _pictures(
                 yield convert_channels(block, target.channels, target.background), None, size, PLAIN[block.shape[3]]
                 continue
         stream = source.stream(target, workers, start)
-        ready = ((item, None) for item in stream) if stream else ordered(one, range(start, stop), workers, source.weight)
+        ready = (
+            ((item, None) for item in stream) if stream else ordered(one, range(start, stop), workers, source.weight)
+        )
         for item, thumbs in ready:
             if isinstance(item, Skipped):
                 yield item, None, (0, 0), ""
