@@ -71,7 +71,7 @@ def test_a_contestant_that_fails_says_why():
     contestant = contest.Contestant.__new__(contest.Contestant)
     contestant.orders = ours
     with pytest.raises(RuntimeError, match="cannot begin"):
-        contestant._answer()
+        contestant.end()
 
 
 def test_summary_of_a_case():

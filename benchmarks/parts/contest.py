@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -90,10 +91,15 @@ class Contestant:
         Raises:
             RuntimeError: it failed; the message says how.
         """
-        self.orders.send((seconds, cycle))
-        return self._answer()
+        self.begin(seconds, cycle)
+        return self.end()
 
-    def _answer(self) -> Turn:
+    def begin(self, seconds: float, cycle: int = 1) -> None:
+        """A turn whose result :meth:`end` waits for."""
+        self.orders.send((seconds, cycle))
+
+    def end(self) -> Turn:
+        """The result of a turn that was begun. Raises RuntimeError."""
         try:
             answer = self.orders.recv()
         except EOFError:
@@ -210,8 +216,10 @@ def contest(
     try:
         for name, (factory, settings) in factories.items():
             contestants[name] = Contestant(factory, settings, device, AS_LIMNER if name.startswith("limner") else None)
+        for contestant in contestants.values():  # all at once: they import what they need, and nothing is measured
+            contestant.begin(0.0, cycle)
         for contestant in contestants.values():
-            contestant.turn(0.0, cycle)
+            contestant.end()
         found = []
         for number in range(rounds):
             order = list(contestants)[:: 1 if number % 2 == 0 else -1]
@@ -242,6 +250,20 @@ def in_child(function: Callable[..., Any], **settings: Any) -> Any:
     if failed:
         raise RuntimeError(answer)
     return answer
+
+
+def in_children(calls: Mapping[str, tuple[Callable[..., Any], Mapping[str, Any]]]) -> dict[str, Any]:
+    """What functions return, each in a fresh process, two of them at a time: for what is counted and not timed.
+
+    Args:
+        calls: by name, a function and its settings.
+
+    Raises:
+        RuntimeError: one failed.
+    """
+    with ThreadPoolExecutor(2) as threads:
+        begun = {name: threads.submit(in_child, function, **own) for name, (function, own) in calls.items()}
+        return {name: future.result() for name, future in begun.items()}
 
 
 def _call(function: Callable[..., Any], settings: dict[str, Any], answers: Connection) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from parts import drawn
-from parts.contest import in_child, peak
+from parts.contest import in_children, peak
 from parts.figures import Figure, figure
 from parts.settings import Settings
 from parts.training import CASES, Case, limner_loop
@@ -71,25 +71,30 @@ def run(settings: Settings) -> list[Figure]:
     updates = 100 if settings.tiny else 10_000
     data = drawn.zipped(settings.work / "small.zip", 64, (16, 16), "PNG")
     folders = {"runs": settings.work / "runs", "cache": settings.work / "cache"}
-    trail = in_child(grown, data=data, updates=updates, **folders)
     batch = {"training.batch_size": 2 if settings.tiny else 8}
     size = (48, 40) if settings.tiny else (750, 750)
     maps = replace(CASES["mapmaker 750x750"], size=size, overrides=batch)
     widths = {"generator.width": 16, "discriminator.width": 16, "regularizers.every": 1}
     few = Case("fewshot", size, 3, 1.0, {**batch, **widths})
     told = {"precision": settings.precision, "device_name": str(settings.device)}
+    found = in_children(
+        {
+            "grown": (grown, {"data": data, "updates": updates, **folders}),
+            "mapmaker": (peak_of, {"case": maps, "updates": 2, **told}),
+            "fewshot": (peak_of, {"case": few, "updates": 1, **told}),
+        }
+    )
+    trail = found["grown"]
     return [
         figure(
             f"grown from update {updates // 10:,} to {updates:,}", "MB", trail[-1] - trail[0], GROWN_MOST, most=True
         ),
         figure("held in that training", "MB", trail),
-        figure(
-            "mapmaker 750x750 at batch 8: peak", "GB", in_child(peak_of, case=maps, updates=2, **told), 17.2, most=True
-        ),
+        figure("mapmaker 750x750 at batch 8: peak", "GB", found["mapmaker"], 17.2, most=True),
         figure(
             "fewshot 750x750 at batch 8, width 16: peak",
             "GB",
-            in_child(peak_of, case=few, updates=1, **told),
+            found["fewshot"],
             10.7,
             most=True,
         ),

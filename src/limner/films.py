@@ -29,8 +29,6 @@ MOST_FRAMES = 160
 SHEET_MOST = 400
 WAITING = 8
 """Portions of pictures that are asked for at the same time, at most."""
-FAST = 1
-"""zlib's effort for pictures by the thousand: 0.6 of the usual time for maps of 64x64, for files that are 3 % larger."""
 GIF_MOST_BYTES = 2**30
 """Decoded, at three bytes a pixel: who shows a GIF keeps all of it, and so does who writes one."""
 NAME_MOST = 40
@@ -313,7 +311,7 @@ def _write_some(paths: Sequence[Path], pictures: imaging.Batch) -> None:
     except OSError as error:
         raise InputError(f"--out {paths[0]}: cannot be written ({error.strerror or error})") from None
     for path, pixels in zip(paths, pictures, strict=True):
-        _put(path, imaging.png_bytes(imaging.to_image(pixels), FAST))
+        _put(path, imaging.png_bytes(imaging.to_image(pixels), imaging.FAST))
 
 
 def _put(path: Path, content: bytes) -> None:

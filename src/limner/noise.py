@@ -78,13 +78,15 @@ def philox(
     Returns:
         four 32-bit words for each counter, along a new last axis.
     """
-    words = np.broadcast_arrays(*(np.asarray(word, dtype=np.uint64) for word in (*counter, *key)))
-    c0, c1, c2, c3, k0, k1 = words
+    c0, c1, c2, c3 = (np.asarray(word, dtype=np.uint64) for word in counter)
+    k0, k1 = (
+        np.asarray(word, dtype=np.uint64) for word in key
+    )  # not of the counters' shape: they change in each round
     for _ in range(10):
         p0, p1 = _MULTIPLIERS[0] * c0, _MULTIPLIERS[1] * c2
         c0, c1, c2, c3 = (p1 >> _SHIFT) ^ c1 ^ k0, p1 & _LOW, (p0 >> _SHIFT) ^ c3 ^ k1, p0 & _LOW
         k0, k1 = (k0 + np.uint64(_WEYL[0])) & _LOW, (k1 + np.uint64(_WEYL[1])) & _LOW
-    return np.stack([c0, c1, c2, c3], axis=-1).astype(np.uint32)
+    return np.stack(np.broadcast_arrays(c0, c1, c2, c3), axis=-1).astype(np.uint32)
 
 
 def words(

@@ -304,7 +304,7 @@ class Show:
         z = loop.latents(Stream.GRID, 0, count)
         pictures = sampled(loop.average.current(), z, loop.step.autocast, labels, at_once(loop.recipe))
         sheet = imaging.enlarged(imaging.grid(pictures, columns), 512)
-        self.shown(str(self.run.save_samples(loop.progress.images, imaging.png_bytes(sheet))))
+        self.shown(str(self.run.save_samples(loop.progress.images, imaging.png_bytes(sheet, imaging.FAST))))
 
 
 def is_due(settings: Snapshots, before: int, now: int, epoch_size: int) -> bool:
