@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from limner.networks import packed
 from limner.networks.together import ALONE, Together
 
 _WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Embedding)
@@ -31,22 +32,30 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Features of mean 0 and deviation 1, or of the learned ones."""
         if self.together.size == 1 or not self.training:
+            if self.training and self.affine and packed.suits(features):
+                normalised, mean, variance = packed.batch_norm(features, self.weight, self.bias, self.eps)
+                self._remember(mean, variance, features.numel() // features.shape[1])
+                return normalised
             return super().forward(features)
         half = features.dtype in (torch.bfloat16, torch.float16)
         precise = features.float() if half else features
         count, mean, variance = self._statistics(precise)
-        with torch.no_grad():
-            assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
-            self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
-            self.running_var.lerp_((variance * (count / (count - 1))).to(self.running_var), self.momentum)
-            if self.num_batches_tracked is not None:
-                self.num_batches_tracked.add_(1)
+        self._remember(mean, variance, count)
         scale = torch.rsqrt(variance + self.eps)
         shift = -mean * scale
         if self.affine:
             scale, shift = scale * self.weight, shift * self.weight + self.bias
         scale, shift = (each.to(precise.dtype)[:, None, None] for each in (scale, shift))
         return torch.addcmul(shift, precise, scale).to(features.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor, count: Tensor | int) -> None:
+        """Let the running statistics follow those of a batch, of which each channel has ``count`` numbers."""
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+        self.running_var.lerp_((variance * (count / (count - 1))).to(self.running_var), self.momentum)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
 
     def _statistics(self, features: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor, Tensor]:
         """How many numbers a channel has over all processes, and their mean and variance (Chan, Golub and LeVeque 1979)."""
