@@ -37,6 +37,7 @@ from limner.training.objectives import Objective, classification, reconstruction
 from limner.training.regularizers import Regularizer, clip_weights
 from limner.training.slopes import ConstantSlopes
 from limner.training.turns import Batch, Images, Labels, Measures, Scalar, mean
+from limner.training.twice import TwiceDifferentiated
 
 Logits = Float[Tensor, " b"]
 
@@ -211,12 +212,13 @@ class Step:
 
         # What is computed again in the backward pass would be so without them.
         again = getattr(self.discriminator, "recompute", False)
+        twice = nullcontext if again else TwiceDifferentiated
         straight = (
             ConstantSlopes if getattr(self.discriminator, "constant_slopes", False) and not again else nullcontext
         )
 
         def discriminator(images: Images) -> Logits:
-            with straight():
+            with twice(), straight():
                 logits = self.discriminator(images) if part.labels is None else self.discriminator(images, part.labels)
             return logits  # type: ignore[no-any-return]
 
