@@ -61,7 +61,7 @@ def _row(features: Float[Tensor, "b c h w"]) -> int:
 
 
 def _rows(values: Float[Tensor, "b c h w"]) -> Float[Tensor, "m row"]:
-    return values.permute(0, 2, 3, 1).reshape(-1, _row(values))
+    return values.permute(0, 2, 3, 1).view(-1, _row(values))
 
 
 def _channels(sums: Float[Tensor, " row"], channels: int) -> Float[Tensor, " c"]:
