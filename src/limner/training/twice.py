@@ -23,7 +23,7 @@ class TwiceDifferentiated(TorchFunctionMode):
     one of something made of that.
 
     The first, with ``create_graph``, is of images alone: weights get nothing from it. The second is of weights alone:
-    leaves that were convolved get nothing. That is what penalties ask for, and all that they pay for.
+    the images get nothing. That is what penalties ask for, and all that they pay for.
 
     Not for parts of a network that are computed again in the backward pass: by then it has been left.
     """
@@ -56,7 +56,8 @@ class _Convolved(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, how: tuple[Any, ...]) -> Tensor:
         ctx.set_materialize_grads(False)
-        ctx.how, ctx.biased, ctx.leaf = how, bias is not None, images.is_leaf
+        ctx.how, ctx.biased = how, bias is not None
+        ctx.images = images.is_leaf and not isinstance(images, torch.nn.Parameter)
         ctx.save_for_backward(images, weight)
         return _ops.convolution(images, weight, bias, *how)  # type: ignore[no-any-return]
 
@@ -69,7 +70,7 @@ class _Convolved(torch.autograd.Function):
         if torch.is_grad_enabled():
             return _InputGradient.apply(gradient, images, weight, ctx.how), None, None, None  # type: ignore[no-untyped-call]
         mask = [
-            ctx.needs_input_grad[0] and not ctx.leaf,
+            ctx.needs_input_grad[0] and not ctx.images,
             ctx.needs_input_grad[1],
             ctx.biased and ctx.needs_input_grad[2],
         ]
