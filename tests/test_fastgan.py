@@ -129,3 +129,20 @@ def test_intervals_that_meet_overlap() -> None:
     assert rows.against(row(2, 3), row(1, 2)) == "overlap"
     assert rows.against(row(0, 0.9), row(1, 2)) == "better, apart"
     assert rows.against({"figures": {}}, row(1, 2)) == "-"
+
+
+def test_an_ablation_says_by_how_much_each_change_is_worse() -> None:
+    """By hand: 0.4 and 0.1 against 0.2 and 0.2 are 2 and 0.5 times as far, so on the whole as far."""
+
+    def row(system: str, seed: int, value: float, coverage: float) -> dict[str, object]:
+        distance = {"value": value, "low": value - 0.05, "high": value + 0.05}
+        figures = {"kernel_distance": distance, "coverage": {"value": coverage}}
+        copying = {"verdict": rows.COPIES if system == "worse" and seed else "no sign of copying"}
+        return {"system": system, "set": "maps", "seed": seed, "figures": figures, "copying": copying}
+
+    found = [row("base", 0, 0.2, 0.5), row("base", 1, 0.2, 0.7), row("even", 0, 0.4, 0.5), row("even", 1, 0.1, 0.5)]
+    found += [row("worse", 0, 0.6, 0.1), row("worse", 1, 0.6, 0.2)]
+    lines = rows.ablation(found, "base").splitlines()
+    assert lines[2] == "| base |  |  | 0.20, 0.20 (0.60) | none |"
+    assert lines[3] == "| even | 1.00 | 1 worse, 0 better of 2 | 0.40, 0.10 (0.50) | none |"
+    assert lines[4] == "| worse | 3.00 | 2 worse, 0 better of 2 | 0.60, 0.60 (0.15) | 1 |"

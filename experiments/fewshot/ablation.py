@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import runs
-from rows import Rows, comparison
+from rows import Rows, ablation, comparison
 from runs import Job
 
 BASE = "fewshot"
@@ -75,7 +75,9 @@ def main() -> None:
             sheet=lambda job: Path(place.out) / "sheets" / f"{job.name}.png", grid=(8, 8), side=128, bytes=200_000,
         )  # fmt: skip
     if "table" in arguments.stage:
-        print(comparison(Rows(path).newest("system", "set", "size", "seed", "budget_seconds"), BASE))
+        found = Rows(path).newest("system", "set", "size", "seed", "budget_seconds")
+        print(comparison(found, BASE))
+        print(ablation(found, BASE))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from math import exp, log, nan
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from PIL import Image
@@ -110,6 +112,40 @@ def comparison(rows: Sequence[Mapping[str, Any]], first: str) -> str:
             ]  # fmt: skip
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def ablation(rows: Sequence[Mapping[str, Any]], first: str) -> str:
+    """A markdown table of what ``first`` is without one of its parts: a line each, over sets and seeds.
+
+    ``times`` is the geometric mean of kernel distances in shares of those of ``first``, on the same set with the same seed;
+    behind it, how often it was worse or better with intervals apart. Cells have the kernel distance of each seed, and the mean
+    coverage.
+    """
+    sets = list(dict.fromkeys(row["set"] for row in rows))
+    rivals = {(row["set"], row["seed"]): row for row in rows if row["system"] == first}
+    found = []
+    for system in dict.fromkeys(row["system"] for row in rows):
+        own = [row for row in rows if row["system"] == system]
+        pairs = [(row, rivals[row["set"], row["seed"]]) for row in own if (row["set"], row["seed"]) in rivals]
+        shares = [_value(row, "kernel_distance") / _value(rival, "kernel_distance") for row, rival in pairs]
+        times = exp(fmean(map(log, shares))) if shares and min(shares) > 0 else nan
+        words = [against(row, rival) for row, rival in pairs]
+        counts = f"{words.count('worse, apart')} worse, {words.count('better, apart')} better of {len(words)}"
+        cells = []
+        for name in sets:
+            of = sorted((row for row in own if row["set"] == name), key=lambda row: row["seed"])
+            distances = ", ".join(f"{_value(row, 'kernel_distance'):.2f}" for row in of)
+            cells.append(f"{distances} ({fmean(_value(row, 'coverage') for row in of):.2f})" if of else "-")
+        copied = [row for row in own if row["copying"]["verdict"] in (SOME, COPIES)]
+        line = [system, "" if system == first else f"{times:.2f}", "" if system == first else counts, *cells]
+        found.append((times, "| " + " | ".join([*line, str(len(copied)) if copied else "none"]) + " |"))
+    heads = ["", f"times `{first}`", "intervals apart", *(f"{name} (coverage)" for name in sets), "copies"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return "\n".join([*lines, *(line for _, line in sorted(found, key=lambda pair: pair[0]))]) + "\n"
+
+
+def _value(row: Mapping[str, Any], name: str) -> float:
+    return float(row["figures"][name]["value"])
 
 
 def verdicts(rows: Sequence[Mapping[str, Any]], first: str) -> str:
