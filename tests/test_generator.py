@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -293,6 +294,13 @@ def test_lanes_draw_what_one_thread_draws(run: RunDir, tmp_path: Path):
         assert torch.get_num_threads() == 2
         with generator.lanes() as threads:
             assert list(threads.map(lambda _: torch.get_num_threads(), range(8))) == [1] * 8
+            with limner.load(run.path).lanes() as others:  # two programs in one process
+                assert others.submit(torch.get_num_threads).result() == 1
+        assert ThreadPoolExecutor(1).submit(torch.get_num_threads).result() == 2
+        generator.fit(2**28 + 1)  # bytes of a picture: there is room for one at a time
+        assert (generator.side_by_side, generator.at_once) == (1, 1)
+        with generator.lanes() as threads:
+            assert threads.submit(torch.get_num_threads).result() == 2
     finally:
         torch.set_num_threads(before)
     wanted = generator.draw_seeds(range(7, 57))

@@ -67,6 +67,19 @@ def test_its_gradient_has_a_gradient() -> None:
         assert (mine - theirs).abs().max() <= 1e-4 * theirs.abs().max() and theirs.abs().max() > 0
 
 
+@pytest.mark.parametrize("frozen", ["features", "weights"])
+def test_what_is_frozen_is_not_asked(frozen: str) -> None:
+    features, gradient = given((2, 6, 16, 8))
+    layer = BatchNorm(6).requires_grad_(frozen != "weights")
+    features.requires_grad_(frozen != "features")
+    asked = [one for one in (features, *layer.parameters()) if one.requires_grad]
+    found = torch.autograd.grad(layer(features), asked, gradient, create_graph=True)
+    plain = torch.autograd.grad(layer(features.contiguous()), asked, gradient)
+    assert len(found) == {"features": 2, "weights": 1}[frozen]
+    for one, other in zip(found, plain, strict=True):
+        assert (one - other).abs().max() <= 1e-4 * other.abs().max() and other.abs().max() > 0
+
+
 def test_torchs_own_is_left_what_it_does_well() -> None:
     features, _ = given((4, 16, 32, 32))
     assert not packed.suits(features)  # whole registers

@@ -29,6 +29,8 @@ PIXELS = 2**20
 """In pictures that are drawn at once, at most."""
 BROKEN = "the file is damaged, or its training broke; take another snapshot"
 """Why a generator would make no numbers, and what to do."""
+DRAWING_BYTES = 1 << 29
+"""That drawing may take, where it can be done in smaller portions."""
 LANES = 2
 """Threads that draw side by side, at most: each of them holds the activations of what it draws."""
 COLUMNS = 16
@@ -48,6 +50,8 @@ class SeededGenerator(ABC):
         self.recipe, self.images, self.name = recipe, images, name
         self.at_once = at_once(recipe)
         """Pictures that are drawn at once."""
+        self.side_by_side = LANES
+        """Threads that draw at the same time, at most."""
         self.licence = ""
         """What its owner says of who may use it; empty where nothing is said."""
 
@@ -115,12 +119,21 @@ class SeededGenerator(ABC):
         more = f" and {len(self.classes) - NAMED:,} more" if len(self.classes) > NAMED else ""
         return ", ".join(map(printable, self.classes[:NAMED])) + more
 
+    def fit(self, needed: int) -> None:
+        """Draw so few at once, in so many lanes, that it stays within :data:`DRAWING_BYTES` where it can.
+
+        Args:
+            needed: bytes that drawing a picture takes.
+        """
+        self.side_by_side = LANES if LANES * needed <= DRAWING_BYTES else 1
+        self.at_once = max(1, min(self.at_once, DRAWING_BYTES // max(1, self.side_by_side * needed)))
+
     @contextmanager
     def lanes(self) -> Iterator[Executor]:
-        """Threads for drawing several pictures side by side, each with its share of the processors, and doing with them
-        what else is to be done: pictures are ready sooner that way than when all processors draw one and then wait.
+        """Threads for drawing several pictures side by side, and doing with them what else is to be done: while one of
+        them writes a picture, another draws.
         """
-        with ThreadPoolExecutor(LANES, thread_name_prefix="limner-draw") as threads:
+        with ThreadPoolExecutor(self.side_by_side, thread_name_prefix="limner-draw") as threads:
             yield threads
 
     @abstractmethod

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from limner import imaging, rundir
 from limner.data.spill import room_for
 from limner.device import choose_device, is_shortage, release_memory
-from limner.drawing import BROKEN, LANES, SeededGenerator, at_once, check_seeds, class_grid, recipe_in, slerp, walk
+from limner.drawing import BROKEN, SeededGenerator, at_once, check_seeds, class_grid, recipe_in, slerp, walk
 from limner.errors import InputError
 from limner.networks import build, place
 from limner.networks.outline import check_weights, drawing_bytes, filled, outlines, physical_memory
@@ -40,8 +40,9 @@ __all__ = [
 FORMAT = "limner-generator-1"
 HEADER_BYTES = 8 << 20
 """Of a generator's file: its recipe, and a line for each tensor."""
-DRAWING_BYTES = 1 << 29
-"""That drawing may take, where it can be done in smaller portions."""
+_TURNS = Lock()
+_SHARING = {"users": 0, "threads": 0}
+"""Who draws in lanes at the moment, and torch's threads before they did: what one thread sets, all that come later have."""
 
 
 class TrainedGenerator(SeededGenerator):
@@ -63,17 +64,25 @@ class TrainedGenerator(SeededGenerator):
 
     @contextmanager
     def lanes(self) -> Iterator[Executor]:
-        """See :meth:`SeededGenerator.lanes`."""
-        whole = torch.get_num_threads()
-        count, share = LANES, whole
-        if self._device.type == "cpu":
-            count = min(LANES, whole)
-            share = whole // count
-        try:
-            with ThreadPoolExecutor(count, "limner-draw", torch.set_num_threads, (share,)) as threads:
+        """See :meth:`SeededGenerator.lanes`; on a processor each thread has its share of torch's threads."""
+        if self._device.type != "cpu":
+            with super().lanes() as threads:
                 yield threads
-        finally:  # what one thread sets, all that come later have
-            torch.set_num_threads(whole)
+            return
+        with _TURNS:
+            if not _SHARING["users"]:
+                _SHARING["threads"] = torch.get_num_threads()
+            _SHARING["users"] += 1
+        whole = _SHARING["threads"]
+        count = min(self.side_by_side, whole)
+        try:
+            with ThreadPoolExecutor(count, "limner-draw", torch.set_num_threads, (whole // count,)) as threads:
+                yield threads
+        finally:
+            with _TURNS:
+                _SHARING["users"] -= 1
+                if not _SHARING["users"]:
+                    torch.set_num_threads(whole)
 
     @torch.inference_mode()
     def draw(self, latents: Float[np.ndarray, "b z"], labels: Int[np.ndarray, " b"] | None = None) -> imaging.Batch:
@@ -201,7 +210,7 @@ def _loaded(file: Path, opened: Any, where: torch.device) -> TrainedGenerator:
     place(network, where, torch.float32)
     made = TrainedGenerator(network, recipe, int(seen), printable(description.get("data", file.stem), 200))
     made.licence = printable(description.get("licence", ""), 500)
-    made.at_once = max(1, min(made.at_once, DRAWING_BYTES // max(1, needed)))
+    made.fit(needed)
     return made
 
 

@@ -21,7 +21,7 @@ class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation (Ioffe and Szegedy 2015) whose batch is that of all processes that train together.
 
     Torch's own can do that on NVIDIA's devices only, and its gradient has no gradient. By itself, and when it does not train, a
-    process takes torch's.
+    process takes torch's, or for few channels on a processor :mod:`limner.networks.packed`.
 
     Attributes:
         together: which processes have the rest of the batch.

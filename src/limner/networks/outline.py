@@ -13,6 +13,7 @@ from math import prod
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
@@ -21,6 +22,10 @@ from limner.errors import InputError
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _KINDS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
+
+
+LIGHT = 1 << 28
+"""Bytes of weights up to which they are looked at on a processor: layers may copy theirs, or compute with them."""
 
 
 class _Undrawn(TorchFunctionMode):
@@ -99,14 +104,26 @@ def _sides(shape: Any) -> str:
 def drawing_bytes(network: nn.Module, latent: int, classes: int) -> int:
     """Bytes that drawing one picture takes beside the weights, about: the layer with most going in and coming out.
 
-    It draws no picture at all, a batch of none, with a single zero for all weights: shapes are known then, and unlike on
-    the ``meta`` device nothing of torch's compiler is imported for it.
+    Where it can, it draws no picture at all: a batch of none, with a single zero for all weights. Shapes are known then, and
+    unlike on the ``meta`` device nothing of torch's compiler is imported for it, which takes longer than all else.
 
     Args:
         network: a generator on the ``meta`` device.
         latent: length of its latent vectors.
         classes: how many it knows; 0 for none.
     """
+    state = network.state_dict()
+    if sum(one.numel() * one.element_size() for one in state.values()) <= LIGHT:
+        zeros = {name: torch.zeros((), dtype=one.dtype).expand(one.shape) for name, one in state.items()}
+        try:
+            return _largest_layer(network, zeros, torch.empty(0, latent), classes)
+        except (RuntimeError, IndexError):  # some layers know no batch of none (torch's own instance normalisation)
+            pass
+    return _largest_layer(network, {}, torch.empty(1, latent, device="meta"), classes)
+
+
+def _largest_layer(network: nn.Module, weights: dict[str, Tensor], z: Float[Tensor, "b z"], classes: int) -> int:
+    """Bytes that go in and come out of the layer with most of both, for one picture."""
     most = 0
 
     def measure(_: nn.Module, given: tuple[Any, ...], made: Any) -> None:
@@ -115,11 +132,10 @@ def drawing_bytes(network: nn.Module, latent: int, classes: int) -> int:
         most = max(most, sum(prod(value.shape[1:]) * value.element_size() for value in values))
 
     hooks = [module.register_forward_hook(measure) for module in network.modules()]
-    zeros = {name: torch.zeros((), dtype=one.dtype).expand(one.shape) for name, one in network.state_dict().items()}
+    labels = (torch.zeros(len(z), dtype=torch.int64, device=z.device),) if classes else ()
     try:
         with torch.inference_mode():
-            labels = (torch.zeros(0, dtype=torch.int64),) if classes else ()
-            functional_call(network.eval(), zeros, (torch.empty(0, latent), *labels))
+            functional_call(network.eval(), weights, (z, *labels))
     finally:
         for hook in hooks:
             hook.remove()

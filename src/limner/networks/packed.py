@@ -91,7 +91,13 @@ class _Packed(torch.autograd.Function):
         features, weight, bias, mean, scale = ctx.saved_tensors
         if torch.is_grad_enabled():
             again = F.batch_norm(features, None, None, weight, bias, True, eps=ctx.eps)
-            return *torch.autograd.grad(again, (features, weight, bias), gradient, create_graph=True), None
+            asked = [
+                one if need else None for one, need in zip((features, weight, bias), ctx.needs_input_grad, strict=False)
+            ]
+            found = iter(
+                torch.autograd.grad(again, [one for one in asked if one is not None], gradient, create_graph=True)
+            )
+            return *(None if one is None else next(found) for one in asked), None
         given = _rows(gradient.contiguous(memory_format=torch.channels_last))
         rows, channels = _rows(features), features.shape[1]
         repeat, count = rows.shape[1] // channels, features.numel() // channels

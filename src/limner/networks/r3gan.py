@@ -79,7 +79,7 @@ class Generator(nn.Module):
         stages = halvings(height_px, width_px)
         widths = doubling(width, len(stages) + 1)
         self.latent = ClassifiedLatent(latent, classes)
-        self.constant = nn.Parameter(torch.randn(widths[-1], *stages[-1].outside))
+        self.constant = nn.Parameter(torch.empty(widths[-1], *stages[-1].outside).normal_())
         self.modulation = nn.Linear(self.latent.length, widths[-1], bias=False)
         parts = [nn.ModuleList(_blocks(widths[-1], depth))]
         for stage, inside, outside in zip(stages[::-1], widths[:0:-1], widths[-2::-1], strict=True):

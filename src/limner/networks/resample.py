@@ -195,7 +195,7 @@ class PixelShuffle(nn.Module):
         if tall == wide:
             return F.pixel_shuffle(features, tall)
         parts = features.reshape(batch, channels // (tall * wide), tall, wide, height, width)
-        return parts.permute(0, 1, 4, 2, 5, 3).reshape(batch, -1, height * tall, width * wide)
+        return parts.permute(0, 1, 4, 2, 5, 3).reshape(batch, parts.shape[1], height * tall, width * wide)
 
     def extra_repr(self) -> str:
         return f"factors={self.factors}"

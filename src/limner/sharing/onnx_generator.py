@@ -27,8 +27,6 @@ LARGEST = 2**31
 """Bytes of a file: a protocol buffer cannot be longer."""
 OPSETS = range(18, 19)
 """Of the standard, that a file may be written in."""
-DRAWING_BYTES = 1 << 29
-"""That drawing may take, where it can be done in smaller portions."""
 
 
 def import_onnxruntime() -> Any:
@@ -94,7 +92,7 @@ class OnnxGenerator(SeededGenerator):
             pixels=file.outputs[0].name == "pixels",
         )
         made.licence = printable(facts.get("licence", ""), 500)
-        made.at_once = max(1, min(made.at_once, DRAWING_BYTES // max(1, needed)))
+        made.fit(needed)
         return made
 
     def run(

@@ -25,7 +25,8 @@ class TwiceDifferentiated(TorchFunctionMode):
     The first, with ``create_graph``, is of images alone: weights get nothing from it. The second is of weights alone:
     the images get nothing. That is what penalties ask for, and all that they pay for.
 
-    Not for parts of a network that are computed again in the backward pass: by then it has been left.
+    Not for parts of a network that are computed again in the backward pass: by then it has been left. Nor under autocast,
+    which does not reach into it.
     """
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -34,7 +35,7 @@ class TwiceDifferentiated(TorchFunctionMode):
 
 
 def _conv2d(
-    images: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
@@ -42,11 +43,11 @@ def _conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    if isinstance(padding, str):
-        return F.conv2d(images, weight, bias, stride, padding, dilation, groups)
+    if isinstance(padding, str) or input.dim() != 4:
+        return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
     sides = ([one, one] if isinstance(one, int) else list(one) for one in (stride, padding, dilation))
     how = (*sides, False, [0, 0], groups)
-    result: Tensor = _Convolved.apply(images, weight, bias, how)  # type: ignore[no-untyped-call]
+    result: Tensor = _Convolved.apply(input, weight, bias, how)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -57,6 +58,7 @@ class _Convolved(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, how: tuple[Any, ...]) -> Tensor:
         ctx.set_materialize_grads(False)
         ctx.how, ctx.biased = how, bias is not None
+        # The images themselves: what nobody asks a gradient of after the first one.
         ctx.images = images.is_leaf and not isinstance(images, torch.nn.Parameter)
         ctx.save_for_backward(images, weight)
         return _ops.convolution(images, weight, bias, *how)  # type: ignore[no-any-return]
@@ -96,5 +98,7 @@ class _InputGradient(torch.autograd.Function):
             return None, None, None, None
         gradient, weight = ctx.saved_tensors
         for_gradient = _ops.convolution(back, weight, None, *ctx.how) if ctx.needs_input_grad[0] else None
-        for_weight = _ops.convolution_backward(gradient, back, weight, None, *ctx.how, [False, True, False])[1]
+        for_weight = None
+        if ctx.needs_input_grad[2]:
+            for_weight = _ops.convolution_backward(gradient, back, weight, None, *ctx.how, [False, True, False])[1]
         return for_gradient, None, for_weight, None
