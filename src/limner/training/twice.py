@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 _ops = torch.ops.aten
+_conv2d = F.conv2d
 
 
 class TwiceDifferentiated(TorchFunctionMode):
@@ -31,10 +32,10 @@ class TwiceDifferentiated(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        return _conv2d(*args, **kwargs) if func is F.conv2d else func(*args, **kwargs)
+        return _convolved(*args, **kwargs) if func is _conv2d else func(*args, **kwargs)
 
 
-def _conv2d(
+def _convolved(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -44,7 +45,7 @@ def _conv2d(
     groups: int = 1,
 ) -> Tensor:
     if isinstance(padding, str) or input.dim() != 4:
-        return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+        return _conv2d(input, weight, bias, stride, padding, dilation, groups)
     sides = ([one, one] if isinstance(one, int) else list(one) for one in (stride, padding, dilation))
     how = (*sides, False, [0, 0], groups)
     result: Tensor = _Convolved.apply(input, weight, bias, how)  # type: ignore[no-untyped-call]
