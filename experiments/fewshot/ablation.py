@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import runs
-from rows import Rows, ablation, comparison
+from PIL import Image
+from rows import Rows, ablation, comparison, small_png
 from runs import Job
+
+from limner import imaging
 
 BASE = "fewshot"
 WIDTH: Mapping[str, Any] = {"generator.width": 16, "discriminator.width": 16}
@@ -59,9 +62,32 @@ def jobs(seconds: float | None) -> list[Job]:
     ]
 
 
+PICTURED = (BASE, "not fine", "hinge and spectral", "width 24")
+CORNER, SIDE = 4, 400
+"""Samples of a sheet that the picture shows, across and down, and pixels of these together."""
+
+
+def picture(sheets: Path, out: Path) -> None:
+    """The first samples of some configurations on each set, first seed: a column each, under its name."""
+    columns = []
+    for system in PICTURED:
+        column = Image.new("RGB", (SIDE, SIDE * len(SETS)), "white")
+        for row, name in enumerate(SETS):
+            job = Job(system, name, SIZE, SEEDS[0], 0.0)
+            sheet = imaging.flat(Image.open(sheets / f"{job.name}.png").convert("RGBA"))
+            part = sheet.crop((0, 0, sheet.width * CORNER // 8, sheet.height * CORNER // 8))
+            column.paste(part.resize((SIDE - 6, SIDE - 6), Image.Resampling.LANCZOS), (3, SIDE * row + 3))
+        columns.append(imaging.captioned(column, system))
+    whole = Image.new("RGB", (SIDE * len(columns), columns[0].height), "white")
+    for number, column in enumerate(columns):
+        whole.paste(column, (SIDE * number, 0))
+    out.write_bytes(small_png(whole, 400_000))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     runs.add_arguments(parser, Path(__file__).parent)
+    parser.add_argument("--picture", type=Path, help="with the table, write a picture of some configurations there")
     parser.set_defaults(threads=1)
     arguments = parser.parse_args()
     place = runs.place_of(arguments, arguments.out / "ablation")
@@ -78,6 +104,8 @@ def main() -> None:
         found = Rows(path).newest("system", "set", "size", "seed", "budget_seconds")
         print(comparison(found, BASE))
         print(ablation(found, BASE))
+        if arguments.picture:
+            picture(arguments.out / "ablation" / "sheets", arguments.picture)
 
 
 if __name__ == "__main__":
