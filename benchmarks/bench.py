@@ -8,7 +8,7 @@ the real collections they are used, otherwise sets are drawn by rule. The table 
 ``benchmarks/results/MACHINE.json``, where parts that are not measured this time stay as they were;
 ``benchmarks/plot.py`` puts it into docs/benchmarks.md.
 
-Two processors that nobody else uses take under ten minutes. A busy machine gives figures that mean little: ratios less
+Two processors that nobody else uses take some eleven minutes. A busy machine gives figures that mean little: ratios less
 so than seconds. ``--tiny`` only shows that everything works.
 """
 
