@@ -150,6 +150,10 @@ class Arithmetic(TorchDispatchMode):
         formula = flop_registry.get(function._overloadpacket)
         if formula is not None:
             self.operations += formula(*args, **(kwargs or {}), out_val=result)
+        if function._overloadpacket is torch.ops.aten.convolution_backward and (groups := args[9]) > 1 and args[10][1]:
+            # torch counts the weight gradient of a grouped convolution as if it were not grouped.
+            whole = formula(*args[:10], [False, True, False], out_val=(None, result[1], None))
+            self.operations -= whole - whole // groups
         return result
 
 

@@ -1,7 +1,7 @@
 """Batch normalisation of few channels on a processor: several pixels side by side fill a vector register.
 
-In channels_last order, torch's own takes a channel count that is no multiple of 16 one number at a time: 8 maps of 256x256
-and a batch of 8 took it ten times as long as 16 maps of 181x181, which are as many numbers. Here a row holds the channels of
+In channels_last order, torch's own is slow where the channels are no multiple of 16: 8 maps of 256x256 and a batch of 8 took it
+nine times as long as 16 maps of 181x181, which are as many numbers. Here a row holds the channels of
 so many pixels that they fill whole registers; sums over rows are folded to sums over channels at the end.
 """
 
