@@ -4,7 +4,7 @@ A penalty is differentiated twice. The slope of a (leaky) ReLU is constant on bo
 everywhere, so their second derivatives are 0; torch computes these zeros as tensors and sends them back through the
 whole forward pass of the network, convolutions and all. Here they are not made, and autograd goes no further where
 there is nothing. Values and gradients stay the same; for a discriminator of convolutions, leaky ReLUs and pooling alone
-(``r3gan``) a third of a penalty's arithmetic goes.
+(``r3gan``) a sixth of an update's arithmetic goes.
 """
 
 from __future__ import annotations
