@@ -221,7 +221,7 @@ def test_tiny_results_never_overwrite_real_ones(capsys: pytest.CaptureFixture[st
 
 
 def test_grouped_convolutions_are_counted_as_they_are():
-    """By hand: 2 images of 8 channels at 6x6, kernels of 3x3 over 2 channels each; forward, and both gradients, cost as much."""
+    """By hand: 2 images of 8 channels at 6x6, kernels of 3x3 over 2 channels; forward and both gradients cost as much."""
     images, weight = torch.randn(2, 8, 6, 6, requires_grad=True), torch.randn(8, 2, 3, 3, requires_grad=True)
     with training.Arithmetic() as counter:
         torch.nn.functional.conv2d(images, weight, padding=1, groups=4).sum().backward()
