@@ -176,6 +176,18 @@ def test_it_draws_where_it_is_told(run: RunDir):
         limner.load(run.path, "cuda:99")
 
 
+def test_it_draws_in_the_precision_that_is_asked_for(run: RunDir):
+    seeds = np.arange(32)
+    exact, rounded = (limner.load(run.path, precision=name).draw_seeds(seeds) for name in ("float32", "bfloat16"))
+    apart = np.abs(exact.astype(int) - rounded.astype(int))
+    assert 0 < apart.max() <= 12 and apart.mean() < 1.5  # 8 bits of every number: what is drawn stays what it was
+    assert np.array_equal(exact, limner.load(run.path).draw_seeds(seeds))
+    fastest = limner.load(run.path, precision="auto")
+    assert isinstance(fastest, TrainedGenerator) and fastest.precision in ("float32", "bfloat16")
+    with pytest.raises(InputError, match="precision float16: must be one of float32, bfloat16, auto"):
+        limner.load(run.path, precision="float16")
+
+
 def test_what_is_drawn_stays_when_checkpoints_go(run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     checkpoint = run.newest_checkpoint()[1]
     assert films.home(run.path) == films.home(checkpoint) == run.path

@@ -114,6 +114,7 @@ def test_what_is_missing_is_said_in_one_line(cli: Cli, exported: Path, tmp_path:
     for arguments, words in (
         (("none.onnx",), "none.onnx: no such file"),
         ((exported, "--device", "cuda"), "device cuda: ONNX files are drawn on the CPU"),
+        ((exported, "--precision", "bfloat16"), "precision bfloat16: ONNX files are drawn in their own"),
         ((exported, "--label", "x"), "none of the classes"),
     ):
         done = cli("generate", *arguments, "--out", tmp_path / "drawn")

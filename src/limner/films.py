@@ -298,7 +298,7 @@ def draw_pictures(
     pictures = np.concatenate([part for part in sheet if part is not None])[:SHEET_MOST]
     shape = class_grid(len(generator.classes), len(pictures), *generator.size) if chosen is None else None
     columns = shape[0] if shape is not None and shape[0] <= len(pictures) else None
-    write(path, imaging.png_bytes(imaging.enlarged(imaging.grid(pictures, columns), 512)))
+    write(path, imaging.png_bytes(imaging.enlarged(imaging.grid(pictures, columns), 512), imaging.FAST))
     return path
 
 
