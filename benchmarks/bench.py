@@ -8,7 +8,7 @@ the real collections they are used, otherwise sets are drawn by rule. The table 
 ``benchmarks/results/MACHINE.json``, where parts that are not measured this time stay as they were;
 ``benchmarks/plot.py`` puts it into docs/benchmarks.md.
 
-Two processors that nobody else uses take some eleven minutes. A busy machine gives figures that mean little: ratios less
+Two processors that nobody else uses take some ten minutes. A busy machine gives figures that mean little: ratios less
 so than seconds. ``--tiny`` only shows that everything works.
 """
 
@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.5, help="the least length of a turn")
+    parser.add_argument("--seconds", type=float, default=2.0, help="the least length of a turn")
     parser.add_argument("--work", type=Path, help="a folder for what is made on the way; a temporary one by default")
     parser.add_argument("--out", type=Path, help="by default benchmarks/results/MACHINE.json")
     parser.add_argument("--tiny", action="store_true", help="as small as it can be, to see that it works")

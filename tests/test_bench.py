@@ -136,11 +136,12 @@ def test_the_bare_reading_reads_the_same(tmp_path: Path):
 def test_generating_writes_what_the_generator_draws(tmp_path: Path):
     file = generating.generator_file(tmp_path / "g.safetensors", tiny=True)
     assert generating.bare_step(file, "bfloat16", "cpu")() == generating.BATCH
-    assert generating.limner_step(file, 3, tmp_path, "cpu")() == 3
+    assert generating.limner_step(file, "float32", 3, tmp_path, "cpu")() == 3
+    (folder,) = tmp_path.glob("pictures-*")
     expected = load(file).sample(3, seed=0)
     for seed in range(3):
-        assert np.array_equal(np.asarray(Image.open(tmp_path / "pictures" / f"seed-{seed:06d}.png")), expected[seed])
-    assert len(list((tmp_path / "pictures").iterdir())) == 4, "three pictures and a sheet, nothing half written"
+        assert np.array_equal(np.asarray(Image.open(folder / f"seed-{seed:06d}.png")), expected[seed])
+    assert len(list(folder.iterdir())) == 4, "three pictures and a sheet, nothing half written"
 
 
 def test_growth_and_memory_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

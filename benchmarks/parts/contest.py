@@ -196,6 +196,7 @@ def contest(
     device: torch.device,
     cycle: int = 1,
     tiny: bool = False,
+    warm_up: bool = True,
 ) -> list[Round]:
     """Rounds in which each contestant has a turn; who begins changes from round to round.
 
@@ -203,11 +204,12 @@ def contest(
 
     Args:
         factories: by name, what makes a contestant's step, and its settings.
-        rounds: that count; before them all warm up for one cycle.
+        rounds: that count.
         seconds: of a turn, at least.
         device: where they work.
         cycle: steps that belong together.
         tiny: measure the machine's limits on small numbers.
+        warm_up: let all go through one cycle before the rounds.
 
     Raises:
         RuntimeError: a contestant failed.
@@ -216,9 +218,11 @@ def contest(
     try:
         for name, (factory, settings) in factories.items():
             contestants[name] = Contestant(factory, settings, device, AS_LIMNER if name.startswith("limner") else None)
-        for contestant in contestants.values():  # all at once: they import what they need, and nothing is measured
+        for contestant in (
+            contestants.values() if warm_up else ()
+        ):  # all at once: they import what they need, and nothing is measured
             contestant.begin(0.0, cycle)
-        for contestant in contestants.values():
+        for contestant in contestants.values() if warm_up else ():
             contestant.end()
         found = []
         for number in range(rounds):

@@ -83,7 +83,7 @@ def run(settings: Settings) -> list[Figure]:
     """Rates, and how long the first picture takes."""
     settings.work.mkdir(parents=True, exist_ok=True)
     file = generator_file(settings.work / "generator.safetensors", settings.tiny)
-    device, count = str(settings.device), 2 * BATCH if settings.tiny else 3000
+    device, count = str(settings.device), 2 * BATCH if settings.tiny else 2500
     kinds = ("float32", "bfloat16")
     sides = {"bare": (bare_step, {}), "limner": (limner_step, {"count": count, "work": settings.work})}
     rounds = contest(
