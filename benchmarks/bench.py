@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="the least length of a turn")
+    parser.add_argument("--seconds", type=float, default=1.5, help="the least length of a turn")
     parser.add_argument("--work", type=Path, help="a folder for what is made on the way; a temporary one by default")
     parser.add_argument("--out", type=Path, help="by default benchmarks/results/MACHINE.json")
     parser.add_argument("--tiny", action="store_true", help="as small as it can be, to see that it works")

@@ -56,7 +56,7 @@ def grown(data: Path, runs: Path, cache: Path, updates: int) -> list[float]:
         "snapshots.checkpoint_minutes": 0.05, "snapshots.grid": 16, "training.precision": "float32", "training.device": "cpu",
         "objective.name": "relativistic", "discriminator.norm": "none", "regularizers.r1": 0.1, "regularizers.r2": 0.1,
         "regularizers.every": 16,
-        "augment.policy": ["color", "translation", "cutout"], "augment.target": 0.6,
+        "augment.policy": ["color"], "augment.target": 0.6,
     }  # fmt: skip
     limner.train(data, "quick", overrides=settings, runs=runs, display=Watching())
     return found

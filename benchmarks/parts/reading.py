@@ -158,6 +158,7 @@ def run(settings: Settings) -> list[Figure]:
             device=settings.device,
             tiny=settings.tiny,
             warm_up=False,
+            bounded=False,
         )
         times = [each.ratio("bare", "limner") for each in rounds]
         found.append(figure(f"{name}: times the bare reading", "", times, 1.3, most=True, note=note))

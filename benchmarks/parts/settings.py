@@ -26,5 +26,5 @@ class Settings:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "auto"
     rounds: int = 3
-    seconds: float = 2.0
+    seconds: float = 1.5
     tiny: bool = False
