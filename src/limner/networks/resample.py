@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from limner.errors import InputError
+from limner.networks.products import ConvTranspose2d
 
 Pair = tuple[int, int]
 
@@ -259,7 +260,7 @@ def enlarge(way: str, stage: Halving, inside: int, outside: int, bias: bool) -> 
     match way:
         case "transposed":
             return [
-                nn.ConvTranspose2d(
+                ConvTranspose2d(
                     inside, outside, stage.kernel, stage.stride, stage.padding, stage.output_padding, bias=bias
                 )
             ]

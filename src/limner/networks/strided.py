@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from limner.networks.conditioning import Classified
 from limner.networks.layers import Stack, after, doubling
 from limner.networks.norms import normalises, spectral
+from limner.networks.products import Conv2d
 from limner.networks.resample import Halving
 
 
@@ -41,7 +42,7 @@ class StridedDiscriminator(Classified):
         super().__init__(conditioning, classes, widths[-1] * base[0] * base[1])
         blocks: list[list[nn.Module]] = []
         for stage, inside, outside in zip(stages, [channels, *widths], widths, strict=False):
-            down = nn.Conv2d(inside, outside, stage.kernel, stage.stride, stage.padding, bias=bias)
+            down = Conv2d(inside, outside, stage.kernel, stage.stride, stage.padding, bias=bias)
             blocks.append([down, *after(outside, norm if blocks else "none", 0, activation, slope, dropout)])
         self.layers = Stack([*blocks, [nn.Conv2d(widths[-1], 1, base, bias=False)]])
         self.add_classes()
