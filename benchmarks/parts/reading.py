@@ -167,9 +167,14 @@ def run(settings: Settings) -> list[Figure]:
             spent = [each.turns[who].processor for each in rounds]
             # The bare version's workers live on, and their processor time is not in it.
             found += [figure(f"{name}: {who}, processor", "s", spent, note=note)] if who == "limner" else []
-        cached = sum(file.stat().st_size for file in (settings.work / "cache").rglob("*") if file.is_file())
-        pixels = _count(path) * int(np.prod(shape))
-        found.append(figure(f"{name}: cache for each byte of pixels", "", cached / pixels, 1.0, most=True, note=note))
+        files = {file: file.stat().st_size for file in (settings.work / "cache").rglob("*") if file.is_file()}
+        pixels = sum(size for file, size in files.items() if file.suffix == ".pixels")
+        bare = _count(path) * int(np.prod(shape))
+        found.append(
+            figure(f"{name}: pixels in the cache, for each byte of them", "", pixels / bare, 1.0, most=True, note=note)
+        )
+        rest = (sum(files.values()) - pixels) / _count(path)
+        found.append(figure(f"{name}: names, labels, groups and sums of a picture", "bytes", rest, note=note))
         shutil.rmtree(settings.work / "cache", ignore_errors=True)
     return [*found, *large(settings)]
 
