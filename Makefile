@@ -58,7 +58,7 @@ docs: $(VENV)/.limner-test
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
 
-# Every goal of speed and memory, side by side, in some eleven minutes; ARGS="--only start reading" for parts.
+# Every goal of speed and memory, side by side, in some ten minutes; ARGS="--only start reading" for parts.
 bench: $(VENV)/.limner
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 	$(BIN)/python benchmarks/plot.py

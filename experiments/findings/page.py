@@ -31,7 +31,7 @@ WAY = 4
 TITLES = {
     "q01": "Batch size", "q02": "LeakyReLU, or ReLU with dropout", "q03": "Learning rates",
     "q04": "Ways up, smoothing, strides", "q05": "Normalisation", "q06": "Wasserstein", "q07": "Labels and noise",
-    "q08": "The vanilla GAN", "q09": "More epochs on the same few images", "q10": "Size",
+    "q08": "The vanilla GAN", "q09": "More epochs on the same few images", "q10": "Size", "q11": "Precision",
 }  # fmt: skip
 
 
