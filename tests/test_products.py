@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from limner.networks import products
+from limner.networks import build, products
+from limner.recipe import Recipe
 
 
 @pytest.fixture
@@ -90,6 +91,25 @@ def test_it_is_for_what_it_was_measured_to_be_faster_for(pays: None, monkeypatch
         assert not products._suits(layer.requires_grad_(False), images), "weights that do not learn"
         monkeypatch.setattr(products, "_pays", lambda: False)
         assert not products._suits(layer.requires_grad_(True), images)
+
+
+def test_the_wide_layers_of_dcgan_take_it(pays: None):
+    recipe = Recipe.load("dcgan", {"image.width": 64, "image.height": 64, "image.channels": 1})
+    generator, discriminator = build(recipe, width=64, height=64, channels=1)
+    taken: list[tuple[int, int]] = []
+    for network in (generator, discriminator):
+        for layer in network.modules():
+            if isinstance(layer, products.Conv2d | products.ConvTranspose2d):
+                layer.register_forward_hook(
+                    lambda layer, _, made: (
+                        taken.append((layer.in_channels, layer.out_channels))
+                        if "_Convolved" in type(made.grad_fn).__name__
+                        else None
+                    )
+                )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        discriminator(generator(torch.randn(4, 100)))
+    assert taken == [(512, 256), (256, 128), (128, 256), (256, 512)]
 
 
 def test_nobody_differentiates_it_twice_unawares(pays: None):

@@ -205,7 +205,7 @@ def contest(
 
     Args:
         factories: by name, what makes a contestant's step, and its settings.
-        rounds: that count.
+        rounds: how many.
         seconds: of a turn, at least.
         device: where they work.
         cycle: steps that belong together.

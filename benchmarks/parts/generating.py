@@ -3,8 +3,8 @@
 A 64x64 DCGAN generator draws. The bare network gets random latents in batches and its images are dropped. Limner's side is
 what the command does after its imports: latents by seed, the network, PNG files and a sheet. Both are measured in float32, in
 which Limner draws unless told otherwise, so that a seed's picture is the same everywhere; and in bfloat16. The best of one is
-compared with the best of the other. Each turn has a folder of its own: ext4 passes over numbers of files that were deleted in
-the last five seconds, which makes new files up to ten times as dear where thousands were.
+compared with the best of the other. Each turn has a folder of its own: on ext4, new files were up to ten
+times as dear where thousands had just been deleted.
 """
 
 from __future__ import annotations

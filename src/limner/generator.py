@@ -48,15 +48,15 @@ _SHARING = {"users": 0, "threads": 0}
 
 
 class TrainedGenerator(SeededGenerator):
-    """A generator that is ready to draw. Picture number ``seed`` is the same for ever, on every machine.
+    """A generator that is ready to draw. In float32, picture number ``seed`` is the same for ever, on every machine.
 
     Args:
         network: latents [B, Z] to images [B, C, H, W] in [-1, 1], in eval mode.
         recipe: the resolved recipe it was trained by.
         images: how many real images it had seen.
         name: what to call it.
-        precision: what the network computes in, ``float32`` or ``bfloat16``. The latter may be faster, and its pictures
-            differ from the others' by rounding, of which they say nothing: take it for many pictures to look at.
+        precision: what the network computes in: ``float32``, or ``bfloat16``, which may be faster. Pictures then differ from
+            those in float32 by rounding, and may do so from machine to machine.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe, images: int, name: str, precision: str = "float32") -> None:
