@@ -17,7 +17,7 @@ from cache_support import Settings, save
 from conftest import Cli
 from limner.data import Sampler, ahead, copies, idx, prepare, search
 from limner.data.copies import groups_of
-from limner.data.search import Looks, candidates, equal_rows
+from limner.data.search import Looks, candidates, equal_rows, nth_largest
 from limner.errors import InputError
 from limner.judging.inspect import inspect, quick_findings, write_outputs
 from limner.judging.inspect.read import Thumbnails, runs
@@ -148,6 +148,19 @@ def test_the_tree_finds_what_a_matrix_finds(kept: int, monkeypatch: pytest.Monke
     }
     expected = all_pairs(looks, reach)
     assert found == expected and len(expected) > 300
+
+
+@pytest.mark.parametrize("columns", [3, 64, 255, 256, 1000, 4286])
+@pytest.mark.parametrize("place", [0, 1, 4, 50])
+def test_the_nth_largest_is_what_sorting_finds(columns: int, place: int) -> None:
+    """Also where several are equal, and where they lie side by side."""
+    random = np.random.default_rng(columns + place)
+    values = random.integers(-40, 40, (33, columns)).astype(np.float32)
+    values[5] = np.arange(columns)
+    values[6] = values[5, ::-1]
+    values[7] = 3
+    place = min(place, columns - 1)
+    assert (nth_largest(values, place) == np.sort(values, axis=1)[:, columns - 1 - place]).all()
 
 
 def test_where_everything_is_alike_the_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

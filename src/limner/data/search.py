@@ -21,10 +21,11 @@ threads or on the order of additions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Float32, Int, Shaped, UInt8
+
+from limner.data.tree import LEAF, Tree
 
 SIDE = 32
 """Pixels of a thumbnail's side."""
@@ -45,8 +46,7 @@ _LENGTH = 4000.0
 _FARTHEST = 0.45
 _SAMPLE = 4096
 _BLOCK = 256
-_LEAF = 256
-_AT_ONCE = 1024
+_GROUP = 64
 _REACHES = (0.05, 0.08, 0.11, 0.14, 0.18, 0.22, 0.27, 0.33)
 _AXES = 24
 _KEPT = 1 << 26
@@ -86,8 +86,8 @@ def descriptors(
     result = np.zeros((count, half * half * channels), np.float32)
     contrast = np.zeros(count, np.float32)
     for start in range(0, count, _BLOCK):
-        part = thumbs[start : start + _BLOCK].astype(np.float32)
-        means = part.reshape(-1, half, 2, half, 2, channels).sum((2, 4)).reshape(len(part), -1) / np.float32(4 * 255)
+        part = _summed_by_four(thumbs[start : start + _BLOCK].astype(np.uint16))
+        means = part.reshape(len(part), -1) / np.float32(4 * 255)
         means -= means.mean(axis=1, keepdims=True)
         deviation = np.sqrt((means * means).mean(axis=1))
         clear = deviation > FLAT
@@ -166,11 +166,31 @@ def reach(looks: Looks) -> Float[np.ndarray, "2 n"]:
         products = rows @ sample.T
         if many:
             products -= 0.5 * (np.square(rows).sum(axis=1)[:, None] + np.square(sample).sum(axis=1) - 2 * _LENGTH**2)
-        nearest = np.partition(products, len(sample) - 1 - place, axis=1)[:, len(sample) - 1 - place]
+        nearest = nth_largest(products, place)
         distance = np.sqrt(np.maximum(2.0 - 2.0 * nearest.astype(np.float64) / _LENGTH**2, 0.0))
         relative[part] = np.minimum(REACH * distance, _FARTHEST)
     absolute = np.minimum(SAVED_AGAIN / np.maximum(looks.contrast, FLAT), _FARTHEST)
     return np.stack([relative, absolute])
+
+
+def nth_largest(values: Float32[np.ndarray, "b n"], place: int) -> Float32[np.ndarray, " b"]:
+    """Of each row the largest number but ``place``: what a partition at that place finds, in one pass where few are larger.
+
+    Columns are taken in groups: those with the ``place + 1`` largest maxima hold the ``place + 1`` largest numbers.
+    """
+    groups = values.shape[1] // _GROUP
+    if place + 1 >= groups // 2:
+        return _by_partition(values, place)
+    grouped = values[:, : groups * _GROUP].reshape(len(values), _GROUP, groups)
+    best = np.argpartition(grouped.max(axis=1), groups - 1 - place, axis=1)[:, groups - 1 - place :]
+    left = np.take_along_axis(grouped, best[:, None], axis=2).reshape(len(values), -1)
+    return _by_partition(np.concatenate([left, values[:, groups * _GROUP :]], axis=1), place)
+
+
+def _by_partition(values: Float32[np.ndarray, "b n"], place: int) -> Float32[np.ndarray, " b"]:
+    wanted = values.shape[1] - 1 - place
+    found: Float32[np.ndarray, " b"] = np.partition(values, wanted, axis=1)[:, wanted]
+    return found
 
 
 def candidates(
@@ -196,14 +216,17 @@ def candidates(
     axes = _axes(found)
     there = _projected(found, axes)
     here = there if own else _projected(queries, axes)
-    tree = _Tree.of(there, np.arange(len(there)))
-    packed = tree.packed(there)
-    most = max(ROUGHLY, int(WORK / (_LEAF * max(len(queries), 1))))
+    most = max(ROUGHLY, int(WORK / (LEAF * max(len(queries), 1))))
     # Queries of like reach stand together, so that the few with a long one do not make the others look far.
     kinds = np.digitize(query_reach, _REACHES)
+    reaching = np.digitize(found_reach, _REACHES) if own else np.zeros(0, np.int64)
+    tree = None
     for kind in np.unique(kinds):
         mine = np.flatnonzero(kinds == kind)
-        for block in _Tree.of(here, mine).leaves():
+        if tree is None or own:  # of one's own, only those that reach as far: each pair is found by the shorter reach
+            tree = Tree.of(there, np.flatnonzero(reaching >= kind) if own else np.arange(len(there)))
+            packed = tree.packed(there)
+        for block in Tree.of(here, mine).leaves():
             slack = query_reach[block] * 1.001 + 1e-3
 
             def eligible(rows: Numbers, columns: Numbers, block: Numbers = block) -> np.ndarray:
@@ -246,90 +269,23 @@ def _projected(looks: Looks, axes: Float32[np.ndarray, "k a"]) -> Float32[np.nda
 
 def _pooled(found: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n k"]:
     """8x8 means of the 16x16 ones, times two: a projection, with a quarter of the numbers."""
-    sums = found.reshape(len(found), SIDE // 4, 2, SIDE // 4, 2, -1).sum((2, 4))
+    sums = _summed_by_four(found.reshape(len(found), SIDE // 2, SIDE // 2, -1))
     pooled: Float32[np.ndarray, "n k"] = sums.reshape(len(found), -1) / np.float32(2)
     return pooled
 
 
-@dataclass(frozen=True)
-class _Tree:
-    """Points in small boxes.
-
-    Attributes:
-        order: numbers of points, box after box.
-        starts: where each box begins in it, and where the last one ends.
-        low, high: corners of the boxes.
-    """
-
-    order: Int[np.ndarray, " n"]
-    starts: Int[np.ndarray, " b"]
-    low: Float32[np.ndarray, "b k"]
-    high: Float32[np.ndarray, "b k"]
-
-    @classmethod
-    def of(cls, points: Float32[np.ndarray, "n k"], numbers: Int[np.ndarray, " m"]) -> _Tree:
-        """Some of the points: what is too many is halved along its longest side, again and again."""
-        waiting = [numbers]
-        leaves: list[Int[np.ndarray, " m"]] = []
-        while waiting:
-            part = waiting.pop()
-            if len(part) <= _LEAF:
-                leaves.append(part)
-                continue
-            low, high = _corners(points, part)
-            half = np.argpartition(points[part, int(np.argmax(high - low))], len(part) // 2)
-            waiting += [part[half[: len(part) // 2]], part[half[len(part) // 2 :]]]
-        corners = [_corners(points, leaf) for leaf in leaves]
-        return cls(
-            np.concatenate(leaves),
-            np.cumsum([0, *map(len, leaves)]),
-            np.stack([low for low, _ in corners]),
-            np.stack([high for _, high in corners]),
-        )
-
-    def packed(self, points: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n k+1"]:
-        """The points, box after box, times -2, and after each its squared length: one product then gives distances."""
-        rows = np.empty((len(self.order), points.shape[1] + 1), np.float32)
-        for start in range(0, len(rows), _MANY):
-            part = points[self.order[start : start + _MANY]]
-            np.multiply(part, -2, out=rows[start : start + _MANY, :-1])
-            rows[start : start + _MANY, -1] = np.square(part).sum(axis=1)
-        return rows
-
-    def leaves(self) -> Iterator[Int[np.ndarray, " m"]]:
-        """The points of each box."""
-        for start, end in zip(self.starts[:-1], self.starts[1:], strict=True):
-            yield self.order[start:end]
-
-    def around(self, low: np.ndarray, high: np.ndarray, slack: float, most: int) -> list[tuple[int, int]]:
-        """Where points in boxes within ``slack`` of a box lie, from and to; of many boxes the nearest ``most``."""
-        gap = np.maximum(np.maximum(self.low - high, low - self.high), 0)
-        apart = np.square(gap).sum(axis=1)
-        boxes = np.flatnonzero(apart <= slack * slack)
-        if len(boxes) > most:
-            boxes = np.sort(boxes[np.argsort(apart[boxes], kind="stable")[:most]])
-        runs: list[tuple[int, int]] = []
-        for start, end in zip(self.starts[boxes].tolist(), self.starts[boxes + 1].tolist(), strict=True):
-            if runs and runs[-1][1] == start and end - runs[-1][0] <= _AT_ONCE:
-                runs[-1] = runs[-1][0], end
-            else:
-                runs.append((start, end))
-        return runs
-
-
-def _corners(
-    points: Float32[np.ndarray, "n k"], numbers: Int[np.ndarray, " m"]
-) -> tuple[Float32[np.ndarray, " k"], Float32[np.ndarray, " k"]]:
-    """The least and the greatest coordinates of some points."""
-    parts = [points[numbers[start : start + _MANY]] for start in range(0, len(numbers), _MANY)]
-    return np.min([part.min(axis=0) for part in parts], axis=0), np.max([part.max(axis=0) for part in parts], axis=0)
+def _summed_by_four(values: Shaped[np.ndarray, "n h w c"]) -> Shaped[np.ndarray, "n h/2 w/2 c"]:
+    """Each 2x2 pixels added up: of whole numbers exactly."""
+    rows = values[:, ::2] + values[:, 1::2]
+    sums: Shaped[np.ndarray, "n h/2 w/2 c"] = rows[:, :, ::2] + rows[:, :, 1::2]
+    return sums
 
 
 def _near(
     block: Float32[np.ndarray, "b k"],
     slack: Float[np.ndarray, " b"],
     packed: Float32[np.ndarray, "n k+1"],
-    tree: _Tree,
+    tree: Tree,
     most: int,
     eligible: Callable[[Numbers, Numbers], np.ndarray],
 ) -> tuple[Numbers, Numbers]:
