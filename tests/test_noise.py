@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from limner import noise
-from limner.noise import Stream
+from limner.noise import Ahead, Stream
 
 # Known-answer vectors of Philox-4x32-10 published with the reference implementation (Random123, kat_vectors).
 KNOWN = [
@@ -78,6 +78,25 @@ def test_seeds_streams_and_indices_are_independent():
     )
     for other in others:
         assert abs(np.corrcoef(base, other)[0, 1]) < 0.12  # four standard errors
+
+
+def test_numbers_drawn_ahead_are_the_numbers():
+    """Going on, going back, over the end of a portion, more than a portion, far away; and what was given can be changed."""
+    portions: list[int] = []
+
+    def draw(indices: np.ndarray) -> np.ndarray:
+        portions.append(len(indices))
+        return noise.normal(3, Stream.MIX, indices, 5)
+
+    ahead = Ahead(draw, portion=16)
+    for first, count in [(0, 8), (8, 8), (16, 4), (20, 16), (3, 4), (3, 0), (100, 40), (2**40, 8), (2**40 + 8, 8)]:
+        rows = ahead(first, count)
+        np.testing.assert_array_equal(rows, noise.normal(3, Stream.MIX, np.arange(first, first + count), 5))
+        rows[:] = 7
+        np.testing.assert_array_equal(
+            ahead(first, count), noise.normal(3, Stream.MIX, np.arange(first, first + count), 5)
+        )
+    assert portions == [0, 16, 16, 16, 16, 40, 16]
 
 
 def test_distributions():

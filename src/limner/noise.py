@@ -21,12 +21,12 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt32
+from jaxtyping import Float, Int, Shaped, UInt32
 
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -107,7 +107,7 @@ def words(
         (blocks, indices & _LOW, indices >> _SHIFT, np.uint64(int(stream))),
         (seeds & _LOW, seeds >> _SHIFT),
     )
-    return drawn.reshape(*drawn.shape[:-2], -1)[..., :count]
+    return drawn.reshape(*drawn.shape[:-2], 4 * len(blocks))[..., :count]
 
 
 def uniform(
@@ -127,7 +127,30 @@ def normal(
     u = uniform(seed, stream, index, 2 * (-(-count // 2)))
     radius, angle = np.sqrt(-2.0 * np.log(u[..., 0::2])), 2.0 * np.pi * u[..., 1::2]
     pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
-    return pairs.reshape(*pairs.shape[:-2], -1)[..., :count].astype(np.float32)
+    return pairs.reshape(*u.shape)[..., :count].astype(np.float32)
+
+
+class Ahead:
+    """Numbers of consecutive indices, drawn for many at a time: on a processor, a few take nearly as long.
+
+    Args:
+        draw: numbers by index, one row for each.
+        portion: for how many they are drawn at once, at least.
+    """
+
+    def __init__(
+        self, draw: Callable[[Int[np.ndarray, " n"]], Shaped[np.ndarray, "n ..."]], portion: int = 256
+    ) -> None:
+        self._draw, self._portion = draw, portion
+        self._first, self._rows = 0, draw(np.arange(0))
+
+    def __call__(self, first: int, count: int) -> Shaped[np.ndarray, "count ..."]:
+        """Those of indices ``first`` to ``first + count``: an array of its own."""
+        begin = first - self._first
+        if not 0 <= begin <= len(self._rows) - count:
+            self._first, begin = first, 0
+            self._rows = self._draw(np.arange(first, first + max(count, self._portion)))
+        return self._rows[begin : begin + count].copy()
 
 
 def permutation(seed: int, stream: Stream, index: int, count: int) -> Int[np.ndarray, " count"]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
 
 from limner.device import to_device
-from limner.noise import Stream, derived_seed, normal, uniform
+from limner.noise import Ahead, Stream, derived_seed, normal, uniform
 from limner.recipe import Recipe
 from limner.timing import timed
 from limner.training.ema import AveragedGenerator
@@ -108,6 +109,7 @@ class Loop:
     progress: Progress = field(default_factory=Progress)
     measures: Measures | None = None
     interrupted: bool = False
+    _latents: dict[Stream, Ahead] = field(default_factory=dict, init=False, repr=False)
     ended: Literal["done", "interrupted", "stopped"] | None = None
     reason: str = ""
 
@@ -214,8 +216,7 @@ class Loop:
         if self.recipe.network.conditioning != "none":
             labels = self.feed.labels(first, count)
         if self.step.penalties.terms:
-            places = uniform(self.recipe.training.seed, Stream.MIX, indices, 1)[:, 0]
-            mix = to_device(torch.from_numpy(places).to(self.feed.dtype), self.feed.device)
+            mix = self._on_device(self._places(first, count))
         real = self.feed.batch(first, count)
         drawn = None
         if self.step.augment is not None:
@@ -242,6 +243,17 @@ class Loop:
 
     def latents(self, stream: Stream, first: int, count: int) -> torch.Tensor:
         """Latent vectors of global indices ``first`` to ``first + count``: [count, Z] on the networks' device."""
-        indices = torch.arange(first, first + count).numpy()
-        drawn = normal(self.recipe.training.seed, stream, indices, self.recipe.network.latent)
+        if stream not in self._latents:
+            self._latents[stream] = self._ahead(stream, normal, self.recipe.network.latent)
+        return self._on_device(self._latents[stream](first, count))
+
+    @cached_property
+    def _places(self) -> Ahead:
+        """Places between real and generated images."""
+        return self._ahead(Stream.MIX, lambda *asked: uniform(*asked)[:, 0], 1)
+
+    def _ahead(self, stream: Stream, draw: Callable[..., np.ndarray], count: int) -> Ahead:
+        return Ahead(lambda indices: draw(self.recipe.training.seed, stream, indices, count))
+
+    def _on_device(self, drawn: np.ndarray) -> torch.Tensor:
         return to_device(torch.from_numpy(drawn).to(self.feed.dtype), self.feed.device)
