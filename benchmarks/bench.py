@@ -8,7 +8,7 @@ the real collections they are used, otherwise sets are drawn by rule. The table 
 ``benchmarks/results/MACHINE.json``, where parts that are not measured this time stay as they were;
 ``benchmarks/plot.py`` puts it into docs/benchmarks.md.
 
-Two processors that nobody else uses take some ten minutes. A busy machine gives figures that mean little: ratios less
+Two processors that nobody else uses take some ten minutes, and ten more for ``--only long``. A busy machine gives figures that mean little: ratios less
 so than seconds. ``--tiny`` only shows that everything works.
 """
 
@@ -56,7 +56,10 @@ PARTS: dict[str, tuple[str, Callable[[Settings], list[Figure]]]] = {
     "memory": ("Memory", memory.run),
     "growth": ("Growth", growth.run),
     "gpu": ("GPU", gpu.run),
+    "long": ("Where ten minutes go", trainings.long),
 }
+LONG = ("long",)
+"""Measured where they are named."""
 
 
 def measured(names: list[str], settings: Settings) -> dict[str, Any]:
@@ -119,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     with TemporaryDirectory(dir=told.work, ignore_cleanup_errors=True) as work:
         settings = Settings(Path(work), data, device, told.precision, told.rounds, told.seconds, told.tiny)
         print(f"{machine.slug(device)}, torch {torch.__version__}; columns: {', '.join(HEADINGS)}", flush=True)
-        found = measured(told.only or list(PARTS), settings)
+        found = measured(told.only or [name for name in PARTS if name not in LONG], settings)
         written(path, settings, found)
     spent = sum(part["seconds"] for part in found.values())
     print(f"\n{spent:.0f} s in all; written to {path}")
