@@ -8,8 +8,8 @@ the real collections they are used, otherwise sets are drawn by rule. The table 
 ``benchmarks/results/MACHINE.json``, where parts that are not measured this time stay as they were;
 ``benchmarks/plot.py`` puts it into docs/benchmarks.md.
 
-Two processors that nobody else uses take some ten minutes, and ten more for ``--only long``. A busy machine gives figures that mean little: ratios less
-so than seconds. ``--tiny`` only shows that everything works.
+Two processors that nobody else uses take some ten minutes, and ten more for ``--only long``. A busy machine gives figures
+that mean little: ratios less so than seconds. ``--tiny`` only shows that everything works.
 """
 
 from __future__ import annotations
