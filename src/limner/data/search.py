@@ -219,14 +219,17 @@ def candidates(
     most = max(ROUGHLY, int(WORK / (LEAF * max(len(queries), 1))))
     # Queries of like reach stand together, so that the few with a long one do not make the others look far.
     kinds = np.digitize(query_reach, _REACHES)
-    reaching = np.digitize(found_reach, _REACHES) if own else np.zeros(0, np.int64)
-    tree = None
-    for kind in np.unique(kinds):
-        mine = np.flatnonzero(kinds == kind)
-        if tree is None or own:  # of one's own, only those that reach as far: each pair is found by the shorter reach
-            tree = Tree.of(there, np.flatnonzero(reaching >= kind) if own else np.arange(len(there)))
-            packed = tree.packed(there)
-        for block in Tree.of(here, mine).leaves():
+    reaching = np.digitize(found_reach, _REACHES)
+
+    def among(kind: int) -> tuple[Tree, Float32[np.ndarray, "n k+1"]]:
+        tree = Tree.of(there, np.flatnonzero(reaching >= kind))
+        return tree, tree.packed(there)
+
+    everything = None if own else among(0)
+    for kind in np.unique(kinds).tolist():
+        # Of one's own, only those that reach as far: each pair is found by the one with the shorter reach.
+        tree, packed = everything or among(kind)
+        for block in Tree.of(here, np.flatnonzero(kinds == kind)).leaves():
             slack = query_reach[block] * 1.001 + 1e-3
 
             def eligible(rows: Numbers, columns: Numbers, block: Numbers = block) -> np.ndarray:
@@ -249,6 +252,7 @@ def candidates(
                     left, right = np.minimum(left, right), np.maximum(left, right)
                 yield left, right, distance[keep]
             advance(len(block))
+        del packed  # the next one may be as large
 
 
 def _axes(looks: Looks) -> Float32[np.ndarray, "k a"]:
