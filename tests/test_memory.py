@@ -175,9 +175,11 @@ def test_a_rehearsal_measures_what_a_training_takes(pictures: Path, tmp_path: Pa
     sizes = {"image.width": 96, "image.height": 80, "generator.width": 16, "discriminator.width": 16}
     bigger = recipe_for(pictures, **sizes, training__batch_size=16)
     found = rehearse(Job(str(pictures), bigger.to_toml(), None, 0.05, True, 1))
-    assert list(found.after) == ["networks", "updates", "samples", "evaluation", "checkpoint"]
+    assert list(found.after) == ["networks", "first evaluation", "updates", "samples", "evaluation", "checkpoint"]
     assert sorted(found.after.values()) == list(found.after.values())
-    assert found.after["updates"] > found.after["networks"] + 12e6  # 17 to 20 are usual
+    alone = rehearse(Job(str(pictures), bigger.to_toml(), None, 0.05, False, 1)).after
+    assert list(alone) == ["networks", "updates"]
+    assert alone["updates"] > alone["networks"] + 12e6  # 17 to 20 are usual
     assert found.seconds > 0 and 0 < found.processor < 1.2 and found.epoch_size == 24
     script = (
         "import json, sys, limner\n"

@@ -69,8 +69,8 @@ class Found:
 
     Attributes:
         peak: bytes.
-        after: bytes at the peak so far, by what had been done: ``networks``, ``updates``, ``samples``, ``evaluation``,
-            ``checkpoint``.
+        after: bytes at the peak so far, by what had been done: ``networks``, ``first evaluation`` (before the training),
+            ``updates``, ``samples``, ``evaluation`` (at the end), ``checkpoint``.
         seconds: per image, of updates.
         processor: seconds of processor time that were had in each second of them; on a busy machine fewer than there are
             threads, and then ``seconds`` are too many.
