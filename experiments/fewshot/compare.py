@@ -10,7 +10,8 @@ against the baseline; with ``--device cuda``, twenty minutes at 256x256 instead 
 DATA_DIR holds battlemaps-750.zip, noto-emoji-128.zip and initials-64.zip. ``pace`` measures images per second of each system
 on two threads, in turns, to paces.json; what else runs then slows all of them down alike. ``run`` trains each for as many
 images as that makes in its time, on one thread, and appends rows to compare.jsonl and sheets to sheets/; what has a row is not
-done again, and a training that was cut off goes on (the baseline's starts again). ``table`` prints markdown.
+done again, and a training that was cut off goes on (the baseline's starts again). ``table`` prints markdown, and draws the
+sheets of each set below one another where ``--pictures`` says.
 
 Nothing is evaluated on the way, for any of them. All are judged by the same reference: the held-out split of that seed, samples
 of the averaged generator, as many as there are training images, 2,000 at most.
@@ -20,9 +21,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import runs
-from rows import Rows, comparison, verdicts
+from pictures import bands
+from rows import Rows, comparison, small_png, verdicts
 from runs import FASTGAN, Job, Place
 
 FIRST = "fewshot"
@@ -50,9 +53,23 @@ def jobs(device: str, seconds: float | None) -> list[Job]:
     ]
 
 
+def draw(found: list[dict[str, Any]], sheets: Path, to: Path) -> None:
+    """For each set and size one picture of what the systems drew after the first seed's training."""
+    contests = {(row["set"], row["size"]) for row in found}
+    for name, size in sorted(contests):
+        titles: dict[str, Path] = {}
+        rows = [row for row in found if (row["set"], row["size"], row["seed"]) == (name, size, SEEDS[0])]
+        for row in sorted(rows, key=lambda row: row["figures"]["kernel_distance"]["value"]):
+            distance, system = row["figures"]["kernel_distance"]["value"], row["system"]
+            sheet = sheets / f"{system}-{name}-{size}-seed{SEEDS[0]}.png"
+            titles[f"{system}: kernel distance {distance:.2f} after {row['images']:,} images"] = sheet
+        (to / f"fewshot-beside-{name}-{size}.png").write_bytes(small_png(bands(titles), 1_000_000))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     runs.add_arguments(parser, Path(__file__).parent)
+    parser.add_argument("--pictures", type=Path, help="where the table's stage draws what each system made of each set")
     arguments = parser.parse_args()
     place: Place = runs.place_of(arguments)
     chosen = runs.chosen(jobs(arguments.device, arguments.seconds), arguments.only)
@@ -68,6 +85,8 @@ def main() -> None:
         found = Rows(path).newest("system", "set", "size", "seed", "budget_seconds")
         print(comparison(found, FIRST))
         print(verdicts(found, FIRST))
+        if arguments.pictures is not None:
+            draw(found, arguments.out / "sheets", arguments.pictures)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def small_png(image: Image.Image, most: int) -> bytes:
     for share in (1.0, 0.75, 0.6, 0.5, 0.4, 0.3, 0.2):
         scaled = image if share == 1 else image.resize((round(size[0] * share), round(size[1] * share)), 1)
         for colours in COLOURS:
-            found = imaging.png_bytes(scaled if colours is None else scaled.quantize(colours))
+            found = imaging.png_bytes(scaled if colours is None else scaled.quantize(colours, kmeans=3))
             if len(found) <= most:
                 return found
     return found
