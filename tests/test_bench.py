@@ -221,6 +221,15 @@ def test_tiny_results_never_overwrite_real_ones(capsys: pytest.CaptureFixture[st
     assert "--out" in capsys.readouterr().err
 
 
+def test_what_takes_long_is_measured_where_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[list[str]] = []
+    monkeypatch.setattr(bench, "measured", lambda names, settings: asked.append(names) or {})
+    told = ["--tiny", "--out", str(tmp_path / "results.json")]
+    bench.main(told)
+    bench.main([*told, "--only", "long"])
+    assert asked == [[name for name in bench.PARTS if name != "long"], ["long"]]
+
+
 def test_grouped_convolutions_are_counted_as_they_are():
     """By hand: 2 images of 8 channels at 6x6, kernels of 3x3 over 2 channels; forward and both gradients cost as much."""
     images, weight = torch.randn(2, 8, 6, 6, requires_grad=True), torch.randn(8, 2, 3, 3, requires_grad=True)

@@ -24,9 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import runs
-from pictures import bands
+from PIL import Image
 from rows import Rows, comparison, small_png, verdicts
 from runs import FASTGAN, Job, Place
+
+from limner import imaging
 
 FIRST = "fewshot"
 RECIPES = (FIRST, "dcgan", "wgan-gp")
@@ -53,17 +55,26 @@ def jobs(device: str, seconds: float | None) -> list[Job]:
     ]
 
 
+WIDTH, SHOWN = 640, 2
+"""Pixels across of a picture, and rows of each sheet's eight that it shows."""
+
+
 def draw(found: list[dict[str, Any]], sheets: Path, to: Path) -> None:
-    """For each set and size one picture of what the systems drew after the first seed's training."""
-    contests = {(row["set"], row["size"]) for row in found}
-    for name, size in sorted(contests):
-        titles: dict[str, Path] = {}
+    """For each set and size one picture of what the systems drew after the first seed's training, the nearest first."""
+    for name, size in sorted({(row["set"], row["size"]) for row in found}):
+        bands = []
         rows = [row for row in found if (row["set"], row["size"], row["seed"]) == (name, size, SEEDS[0])]
         for row in sorted(rows, key=lambda row: row["figures"]["kernel_distance"]["value"]):
             distance, system = row["figures"]["kernel_distance"]["value"], row["system"]
-            sheet = sheets / f"{system}-{name}-{size}-seed{SEEDS[0]}.png"
-            titles[f"{system}: kernel distance {distance:.2f} after {row['images']:,} images"] = sheet
-        (to / f"fewshot-beside-{name}-{size}.png").write_bytes(small_png(bands(titles), 1_000_000))
+            sheet = imaging.flat(Image.open(sheets / row["sheet"]).convert("RGBA"))
+            part = sheet.resize((WIDTH, WIDTH), Image.Resampling.LANCZOS).crop((0, 0, WIDTH, WIDTH * SHOWN // 8))
+            bands.append(
+                imaging.captioned(part, f"{system}: kernel distance {distance:.2f} after {row['images']:,} images")
+            )
+        whole = Image.new("RGB", (WIDTH, sum(band.height for band in bands)), "white")
+        for number, band in enumerate(bands):
+            whole.paste(band, (0, sum(other.height for other in bands[:number])))
+        (to / f"fewshot-beside-{name}-{size}.png").write_bytes(small_png(whole, 1_000_000))
 
 
 def main() -> None:

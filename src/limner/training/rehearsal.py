@@ -1,8 +1,9 @@
 """A training in miniature, to be measured: ``python -m limner.training.rehearsal FOLDER`` (see :mod:`limner.training.memory`).
 
-It does what a training does, in the same order and by the same code, as far as memory goes: networks, a few updates, a grid
-of samples, an evaluation, a checkpoint. It writes no run. What a real training also holds, but would take long to make
-(samples of a thorough evaluation, its real images, a second generator to draw them), is held as so many bytes.
+It does what a training does, in the same order and by the same code, as far as memory goes: networks, an evaluation, a few
+updates, a grid of samples, what the evaluation at the end needs most memory for, a checkpoint. It writes no run. What a real
+training also holds, but would take long to make (samples of a thorough evaluation, its real images, a second generator to draw
+them), is held as so many bytes.
 """
 
 from __future__ import annotations
@@ -262,7 +263,7 @@ def _concluded(judge: Judge, loop: Loop, collection: Collection, parameters: tup
     real = min(train, most) + min(len(collection.held_out), -(-most // 2))
     beside = held(samples, size) + real * size + 4 * (3 * parameters[0] + parameters[1])
     occupied = np.ones(beside, dtype=np.uint8)
-    pixels = np.zeros((samples, *shape), np.uint8)  # only read, they take no memory
+    pixels = np.broadcast_to(np.zeros(shape, np.uint8), (samples, *shape))  # which are among those bytes already
     judge.reference.extractor(pixels[:PORTION])
     sliced_wasserstein(pixels, pixels)
     del occupied
