@@ -1,23 +1,25 @@
 """Few images: does a training gain by starting from another one's weights?
 
-    python experiments/warm_start/study.py DATA_DIR WORK_DIR [--few 100] [--images 20000] [--source-images 100000]
-        [--seeds 0 1] [--pairs NAME ...] [--recipe dcgan] [--width 32] [--out experiments/warm_start]
+    python experiments/warm_start/study.py DATA_DIR WORK_DIR [--few 100] [--images 16000] [--source-images 60000]
+        [--seeds 0 1] [--pairs NAME ...] [--recipe fewshot] [--width 16] [--out experiments/warm_start]
+        [--pictures docs/images]
 
 DATA_DIR holds the collections named in PAIRS. For each pair a source is trained once; then, for each seed, a few images of the
 target are trained on, from the source's weights and from nothing, for equally many images. At MARKS of the way samples are
 compared with the target's *other* images, which no training has seen, and looked through for copies of the few.
 
-Each measurement is one line of rows.jsonl, written and synced when it is made; what is there already is not trained again.
-Drawn collections, sources and caches lie in WORK_DIR. table.md is made anew from all rows at the end.
+Each measurement is one line of rows.jsonl, written and synced when it is made; a training that is there already is not done
+again, and a target is trained from nothing once, for all of its sources. Drawn collections, sources and caches lie in WORK_DIR.
+Samples of the first seed at each mark of SHOWN go to sheets/. table.md, and the pictures that --pictures wants, are made anew
+from all rows at the end.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ import numpy as np
 import torch
 
 import limner
-from limner import noise
+from limner import imaging, noise
 from limner.data import Collection, prepare
 from limner.device import choose_device
 from limner.judging.evaluate import Judge
@@ -40,10 +42,17 @@ from limner.training.callbacks import sampled
 from limner.training.loop import Loop
 from limner.training.warm_start import begin
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "fewshot"))
+from PIL import Image as Picture
+from rows import Rows, said, small_png
+
 SIZE = 64
 SAMPLES = 500
 OTHERS = 1000
 MARKS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
+SHOWN = (0.0, 0.05, 0.25, 1.0)
+"""Of these marks a sheet is drawn."""
+GRID = (5, 3)
 SPLIT = 7
 """Seed of which images are the few."""
 
@@ -65,39 +74,15 @@ PAIRS = {
     "battle maps to emoji": Pair("battlemaps-750.zip", "noto-emoji-128.zip", 3),
 }
 """Related sources, and others beside them: for whether it has to be related."""
-
-
-class Rows:
-    """Measurements, one line each."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: list[dict[str, Any]] = []
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    self.rows.append(json.loads(line))
-                except json.JSONDecodeError:
-                    continue  # torn by a kill: measured again
-
-    def has(self, **key: Any) -> bool:
-        return any(key.items() <= row.items() for row in self.rows)
-
-    def add(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
-        with self.path.open("ab+") as file:
-            if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
-                file.write(b"\n")
-            file.write(json.dumps(row).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+NOTHING = "nothing"
+"""A start without a source."""
 
 
 def recipe_of(name: str, channels: int, width: int, seed: int, images: int) -> Recipe:
     overrides = {
         "image.width": SIZE, "image.height": SIZE, "image.channels": channels, "image.held_out": 0.0,
         "generator.width": width, "discriminator.width": width,
-        "training.seed": seed, "training.images": images, "evaluation.share": 0, "training.batch_size": 32,
+        "training.seed": seed, "training.images": images, "training.precision": "float32", "evaluation.share": 0,
     }  # fmt: skip
     return Recipe.load(name, overrides)
 
@@ -133,76 +118,114 @@ def split(pair: Pair, arguments: argparse.Namespace) -> tuple[Collection, Collec
     return made[0], made[1]
 
 
-def measure(loop: Loop, others: Judge, few: Judge) -> dict[str, Any]:
-    """Figures against the images that were not trained on; copies of those that were."""
-    z = torch.from_numpy(sample_latents(np.arange(SAMPLES), loop.recipe.network.latent))
-    pixels = sampled(loop.average.current(), z.to(loop.feed.device, loop.feed.dtype), loop.step.autocast)
-    return {"figures": others.figures(pixels)["figures"], "copying": few.figures(pixels)["copying"]["verdict"]}
-
-
-def run(name: str, arguments: argparse.Namespace, rows: Rows) -> None:
+def run(name: str, arguments: argparse.Namespace, path: Path) -> None:
+    """Train a pair's target from its source and from nothing, with every seed."""
     pair, device = PAIRS[name], choose_device("auto")
     few, others = split(pair, arguments)
     extractor = open_extractor("limner", device if device.type == "cuda" else "cpu")
     judges = [Judge(reference(part, extractor, seed=0, most=OTHERS), OTHERS) for part in (others, few)]
     source = trained_source(pair, arguments)
     for seed in arguments.seeds:
-        for start in ("source", "nothing"):
+        for start in (pair.source, NOTHING):
             key = {
-                "pair": name, "seed": seed, "start": start, "recipe": arguments.recipe, "width": arguments.width,
-                "few": len(few.train), "total": arguments.images,
+                "target": pair.target, "start": start, "seed": seed, "recipe": arguments.recipe, "width": arguments.width,
+                "few": len(few.train), "total": arguments.images, "source_images": arguments.source_images,
             }  # fmt: skip
+            if start == NOTHING:
+                del key["source_images"]
+            rows = Rows(path)
             if rows.has(**key, share=1.0):
                 continue
             recipe = recipe_of(arguments.recipe, pair.channels, arguments.width, seed, arguments.images)
             loop = assemble(resolved(recipe, few, device), few, device)
-            said = begin(loop, source).describe() if start == "source" else ""
-            began, spent = time.perf_counter(), 0.0
-            for mark in MARKS:
-                while loop.progress.images < mark * arguments.images:
-                    loop.advance()
-                paused = time.perf_counter()
-                found = measure(loop, judges[0], judges[1])
-                row = {
-                    **key,
-                    "share": mark,
-                    "images": loop.progress.images,
-                    "seconds": round(paused - began - spent, 1),
-                }
+            taken = "" if start == NOTHING else begin(loop, source).describe()
+            for mark, seconds in followed(loop, arguments.images):
+                found = measure(loop, judges, sheet_of(arguments.out, key, mark))
+                made = {"share": mark, "images": loop.progress.images, "seconds": round(seconds, 1), "taken": taken}
                 if not rows.has(**key, share=mark):
-                    rows.add({**row, **found, "taken": said})
-                spent += time.perf_counter() - paused
-                kernel = found["figures"].get("kernel_distance", {})
-                print(
-                    f"{name}, seed {seed}, from {start}: {loop.progress.images:,} images, {kernel.get('value')}",
-                    flush=True,
-                )
+                    rows.add({**key, **made, **found})
+                kernel = found["figures"].get("kernel_distance", {}).get("value")
+                print(f"{pair.target}, seed {seed}, from {start}: {made['images']:,} images, {kernel}", flush=True)
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """For each pair and mark, the kernel distance (its interval) and the coverage of every seed."""
+def followed(loop: Loop, images: int) -> Iterator[tuple[float, float]]:
+    """Train, and stop at each mark: the share of the images, and the seconds of training so far."""
+    seconds = 0.0
+    for mark in MARKS:
+        began = time.perf_counter()
+        while loop.progress.images < mark * images:
+            loop.advance()
+        seconds += time.perf_counter() - began
+        yield mark, seconds
 
-    def said(row: dict[str, Any], figure: str) -> str:
-        found = row["figures"].get(figure)
-        if not found or found.get("value") is None:
-            return "-"
-        interval = f" ({found['low']:.3g} to {found['high']:.3g})" if found.get("low") is not None else ""
-        return f"{found['value']:.3g}{interval}"
 
+def measure(loop: Loop, judges: Sequence[Judge], sheet: Path | None) -> dict[str, Any]:
+    """Figures against the images that were not trained on, and copies of those that were."""
+    z = torch.from_numpy(sample_latents(np.arange(SAMPLES), loop.recipe.network.latent))
+    pixels = sampled(loop.average.current(), z.to(loop.feed.device, loop.feed.dtype), loop.step.autocast)
+    if sheet is not None:
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        sheet.write_bytes(small_png(imaging.grid(pixels[: GRID[0] * GRID[1]], GRID[0]), 100_000))
+    others, few = judges
+    return {"figures": others.figures(pixels)["figures"], "copying": few.figures(pixels)["copying"]["verdict"]}
+
+
+def slug(name: str) -> str:
+    """A collection's name as a part of file names."""
+    return Path(name).stem.replace(":", "-")
+
+
+def sheet_of(out: Path, key: Mapping[str, Any], mark: float) -> Path | None:
+    """Where samples at this mark are drawn: of the first seed, and of the marks that are shown."""
+    if key["seed"] or mark not in SHOWN:
+        return None
+    return out / "sheets" / f"{slug(key['target'])}-from-{slug(key['start'])}-{mark * 100:g}.png"
+
+
+def starts_of(rows: Sequence[Mapping[str, Any]], target: str) -> list[str]:
+    """What a target was started from, nothing last."""
+    found = {row["start"] for row in rows if row["target"] == target}
+    return sorted(found, key=lambda start: (start == NOTHING, start))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """For each target, start and mark, the kernel distance (its interval) and the coverage of every seed."""
     lines = [
-        "| pair | images | start | kernel distance, by seed | coverage, by seed | copies |",
-        "|---|---|---|---|---|---|",
+        "| few of | images | start | kernel distance, by seed | coverage, by seed | copies |",
+        "|---|---:|---|---|---|---|",
     ]
-    places = dict.fromkeys((row["pair"], row["images"], row["start"]) for row in rows)
-    for name, images, start in sorted(places, key=lambda place: (list(PAIRS).index(place[0]), place[1], place[2])):
-        found = sorted(
-            (row for row in rows if (row["pair"], row["images"], row["start"]) == (name, images, start)),
-            key=lambda row: row["seed"],
-        )
-        cells = ["; ".join(said(row, figure) for row in found) for figure in ("kernel_distance", "coverage")]
-        verdicts = "; ".join(row["copying"] for row in found)
-        lines.append(f"| {name} | {images:,} | {start} | {cells[0]} | {cells[1]} | {verdicts} |")
+    for target in dict.fromkeys(row["target"] for row in rows):
+        for images in sorted({row["images"] for row in rows if row["target"] == target}):
+            for start in starts_of(rows, target):
+                here = {"target": target, "images": images, "start": start}
+                found = sorted((row for row in rows if here.items() <= row.items()), key=lambda row: row["seed"])
+                if found:
+                    cells = [target, f"{images:,}", start]
+                    cells += ["; ".join(said(row, name) for row in found) for name in ("kernel_distance", "coverage")]
+                    cells.append("; ".join(dict.fromkeys(row["copying"] for row in found)))
+                    lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def draw(rows: Sequence[Mapping[str, Any]], out: Path, to: Path) -> None:
+    """For each target one picture: a row a start, a column a mark."""
+    for target in dict.fromkeys(row["target"] for row in rows):
+        lines = []
+        for start in starts_of(rows, target):
+            shown = [row for row in rows if (row["target"], row["start"], row["seed"]) == (target, start, 0)]
+            cells = []
+            for row in sorted(shown, key=lambda row: row["share"]):
+                sheet = sheet_of(out, row, row["share"])
+                if sheet is not None:
+                    text = f"from {slug(start)}, {row['images']:,} images: {row['figures']['kernel_distance']['value']:.2f}"
+                    cells.append(imaging.captioned(Picture.open(sheet).convert("RGB"), text))
+            lines.append(cells)
+        width, height = max(cell.width for line in lines for cell in line), max(line[0].height for line in lines)
+        whole = Picture.new("RGB", ((width + 8) * max(map(len, lines)) - 8, (height + 8) * len(lines) - 8), "white")
+        for down, cells in enumerate(lines):
+            for across, cell in enumerate(cells):
+                whole.paste(cell, (across * (width + 8), down * (height + 8)))
+        (to / f"warm-start-{slug(target)}.png").write_bytes(small_png(whole, 600_000))
 
 
 def main() -> None:
@@ -210,20 +233,24 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--few", type=int, default=100)
-    parser.add_argument("--images", type=int, default=20_000)
-    parser.add_argument("--source-images", type=int, default=100_000)
+    parser.add_argument("--images", type=int, default=16_000)
+    parser.add_argument("--source-images", type=int, default=60_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--pairs", nargs="+", default=list(PAIRS), choices=list(PAIRS), metavar="NAME")
-    parser.add_argument("--recipe", default="dcgan")
-    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--recipe", default="fewshot")
+    parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--pictures", type=Path, help="where a picture of each target is drawn")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    rows = Rows(arguments.out / "rows.jsonl")
+    path = arguments.out / "rows.jsonl"
     for name in arguments.pairs:
-        run(name, arguments, rows)
+        run(name, arguments, path)
+    rows = Rows(path)
     (arguments.out / "table.md").write_text(table(rows.rows), encoding="utf-8")
+    if arguments.pictures is not None:
+        draw(rows.rows, arguments.out, arguments.pictures)
 
 
 if __name__ == "__main__":
