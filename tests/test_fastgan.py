@@ -1,10 +1,9 @@
-"""The baseline of the benchmarks: has it the published shape, and does it learn? Rows and sheets of its studies."""
+"""The baseline of the benchmarks: has it the published shape, and does it learn?"""
 
 from __future__ import annotations
 
 import copy
 import importlib.util
-import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +11,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,7 +27,6 @@ def loaded(path: str) -> ModuleType:
 
 
 fastgan = loaded("benchmarks/fastgan.py")
-rows = loaded("experiments/fewshot/rows.py")
 
 
 def two_halves(count: int, size: int, channels: int) -> np.ndarray:
@@ -99,50 +96,3 @@ def test_the_reconstruction_compares_the_same_place() -> None:
 def test_other_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="none of the sizes"):
         fastgan.Trainer(np.zeros((4, 48, 48, 3), np.uint8))
-
-
-def test_a_torn_row_is_skipped_and_the_next_one_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    rows.Rows(path).add({"a": 1, "b": 1})
-    with path.open("a") as file:
-        file.write('{"a": 2')
-    rows.Rows(path).add({"a": 1, "b": 2})
-    found = rows.Rows(path)
-    assert found.rows == [{"a": 1, "b": 1}, {"a": 1, "b": 2}]
-    assert found.has(a=1, b=2) and not found.has(a=2)
-    assert found.newest("a") == [{"a": 1, "b": 2}]
-    assert json.loads(path.read_text().splitlines()[-1]) == {"a": 1, "b": 2}
-
-
-def test_sheets_are_made_small() -> None:
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8))
-    large = rows.small_png(noise, 10**6)
-    assert 200_000 < len(large) <= 10**6  # as it is
-    assert 8_000 < len(rows.small_png(noise, 40_000)) <= 40_000
-
-
-def test_intervals_that_meet_overlap() -> None:
-    def row(low: float, high: float) -> dict[str, object]:
-        return {"figures": {"kernel_distance": {"value": (low + high) / 2, "low": low, "high": high}}}
-
-    assert rows.against(row(2.1, 3), row(1, 2)) == "worse, apart"
-    assert rows.against(row(2, 3), row(1, 2)) == "overlap"
-    assert rows.against(row(0, 0.9), row(1, 2)) == "better, apart"
-    assert rows.against({"figures": {}}, row(1, 2)) == "-"
-
-
-def test_an_ablation_says_by_how_much_each_change_is_worse() -> None:
-    """By hand: 0.4 and 0.1 against 0.2 and 0.2 are 2 and 0.5 times as far, so on the whole as far."""
-
-    def row(system: str, seed: int, value: float, coverage: float) -> dict[str, object]:
-        distance = {"value": value, "low": value - 0.05, "high": value + 0.05}
-        figures = {"kernel_distance": distance, "coverage": {"value": coverage}}
-        copying = {"verdict": rows.COPIES if system == "worse" and seed else "no sign of copying"}
-        return {"system": system, "set": "maps", "seed": seed, "figures": figures, "copying": copying}
-
-    found = [row("base", 0, 0.2, 0.5), row("base", 1, 0.2, 0.7), row("even", 0, 0.4, 0.5), row("even", 1, 0.1, 0.5)]
-    found += [row("worse", 0, 0.6, 0.1), row("worse", 1, 0.6, 0.2)]
-    lines = rows.ablation(found, "base").splitlines()
-    assert lines[2] == "| base |  |  | 0.20, 0.20 (0.60) | none |"
-    assert lines[3] == "| even | 1.00 | 1 worse, 0 better of 2 | 0.40, 0.10 (0.50) | none |"
-    assert lines[4] == "| worse | 3.00 | 2 worse, 0 better of 2 | 0.60, 0.60 (0.15) | 1 |"

@@ -10,8 +10,8 @@ against the baseline; with ``--device cuda``, twenty minutes at 256x256 instead 
 DATA_DIR holds battlemaps-750.zip, noto-emoji-128.zip and initials-64.zip. ``pace`` measures images per second of each system
 on two threads, in turns, to paces.json; what else runs then slows all of them down alike. ``run`` trains each for as many
 images as that makes in its time, on one thread, and appends rows to compare.jsonl and sheets to sheets/; what has a row is not
-done again, and a training that was cut off goes on (the baseline's starts again). ``table`` prints markdown, and draws the
-sheets of each set below one another where ``--pictures`` says.
+done again, and a training that was cut off goes on (the baseline's starts again). ``table`` prints markdown, writes it
+into the page that ``--page`` names, and draws the sheets of each set below one another where ``--pictures`` says.
 
 Nothing is evaluated on the way, for any of them. All are judged by the same reference: the held-out split of that seed, samples
 of the averaged generator, as many as there are training images, 2,000 at most.
@@ -20,12 +20,13 @@ of the averaged generator, as many as there are training images, 2,000 at most.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import runs
 from PIL import Image
-from rows import Rows, comparison, small_png, verdicts
+from rows import Rows, comparison, inserted, small_png, verdicts
 from runs import FASTGAN, Job, Place
 
 from limner import imaging
@@ -43,6 +44,9 @@ CONTESTS = {
     "cuda": [(name, 256, 20.0, (*RECIPES, *FASTGAN)) for name in ("maps",)],
 }
 SEEDS = (0, 1)
+KEYS = ("system", "set", "size", "seed", "budget_seconds")
+MARK = "beside"
+"""What the lines of the page are called that tables stand between."""
 
 
 def jobs(device: str, seconds: float | None) -> list[Job]:
@@ -53,6 +57,18 @@ def jobs(device: str, seconds: float | None) -> list[Job]:
         for name, size, minutes, systems in CONTESTS[device.split(":")[0]]
         for system in systems
     ]
+
+
+def results(path: Path) -> list[dict[str, Any]]:
+    """The newest rows of the trainings, in their order."""
+    found = {tuple(row[key] for key in KEYS): row for row in Rows(path).newest(*KEYS)}
+    wanted = [(job.system, job.set, job.size, job.seed, job.seconds) for kind in CONTESTS for job in jobs(kind, None)]
+    return [found[key] for key in wanted if key in found]
+
+
+def told(found: Sequence[dict[str, Any]]) -> str:
+    """What the page says of them."""
+    return f"{verdicts(found, FIRST)}\n{comparison(found, FIRST)}"
 
 
 WIDTH, SHOWN = 640, 2
@@ -81,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     runs.add_arguments(parser, Path(__file__).parent)
     parser.add_argument("--pictures", type=Path, help="where the table's stage draws what each system made of each set")
+    parser.add_argument("--page", type=Path, help="the table's stage writes its tables between this page's marks")
     arguments = parser.parse_args()
     place: Place = runs.place_of(arguments)
     chosen = runs.chosen(jobs(arguments.device, arguments.seconds), arguments.only)
@@ -93,9 +110,11 @@ def main() -> None:
             sheet=lambda job: arguments.out / "sheets" / f"{job.name}.png", grid=(8, 8), side=128, bytes=200_000,
         )  # fmt: skip
     if "table" in arguments.stage:
-        found = Rows(path).newest("system", "set", "size", "seed", "budget_seconds")
-        print(comparison(found, FIRST))
-        print(verdicts(found, FIRST))
+        found = results(path)
+        print(told(found))
+        if arguments.page is not None:
+            page = arguments.page.read_text(encoding="utf-8")
+            arguments.page.write_text(inserted(page, MARK, told(found)), encoding="utf-8")
         if arguments.pictures is not None:
             draw(found, arguments.out / "sheets", arguments.pictures)
 

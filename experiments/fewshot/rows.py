@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import exp, log, nan
 from pathlib import Path
 from statistics import fmean
@@ -16,6 +16,10 @@ from limner import imaging
 from limner.judging.figures import Figure
 from limner.judging.memorisation import COPIES, SOME
 
+NAMES = {"maps": "Battle maps", "emoji": "Emoji", "initials": "Printed initials", "fashion": "Fashion-MNIST"}
+"""Of the sets, for people."""
+FIGURES = ("kernel_distance", "coverage", "recall")
+"""That a comparison shows."""
 COLOURS = (None, 256, 64)
 """Of a sheet, until it is small enough; then it is made smaller."""
 
@@ -79,39 +83,44 @@ def said(row: Mapping[str, Any], name: str) -> str:
 
 
 def comparison(rows: Sequence[Mapping[str, Any]], first: str) -> str:
-    """A markdown table of trainings, each held against the system ``first`` on the same set, size and seed.
+    """Markdown: for each set, size and time a table of its systems, the nearest first; cells have a figure of each seed.
 
-    The last rows for each set and size have what held-out real images score.
+    The last line of each has what held-out real images score.
     """
-    lines = [
-        "| set | system | seed | images/s | images | kernel distance | against " + first + " | coverage | recall"
-        " | precision | copies |",
-        "|---|---|---:|---:|---:|---|---|---|---|---|---|",
-    ]
+    parts = []
     for key in dict.fromkeys((row["set"], row["size"], row["budget_seconds"]) for row in rows):
         own = [row for row in rows if (row["set"], row["size"], row["budget_seconds"]) == key]
-        systems = sorted(dict.fromkeys(row["system"] for row in own), key=lambda system: system != first)
-        rivals = {row["seed"]: row for row in own if row["system"] == first}
-        label = f"{key[0]}, {key[1] or 'own size'}, {key[2] / 60:g} min"
-        for row in sorted(own, key=lambda row: (systems.index(row["system"]), row["seed"])):
-            rival = rivals.get(row["seed"])
-            compared = "" if row["system"] == first else "-" if rival is None else against(row, rival)
-            system = row["system"] + (f" (stand-in: {row['stand_in']})" if "stand_in" in row else "")
-            system += "" if row["ended"] == "done" else f" ({row['ended']})"
+        systems = {system: _by_seed(own, system) for system in {row["system"] for row in own}}
+        real = {row["seed"]: row["yardstick"] for row in own}
+        seeds = ", ".join(map(str, sorted(real)))
+        parts += [
+            f"**{NAMES.get(key[0], key[0])} at {key[1]}x{key[1]}, {key[2] / 60:g} minutes**, seed {seeds}\n",
+            "| | images | kernel distance | coverage | recall | copies |",
+            "|---|---:|---|---|---|---|",
+        ]
+        for system in sorted(
+            systems, key=lambda system: fmean(_value(row, "kernel_distance") for row in systems[system])
+        ):
             cells = [
-                label, system, str(row["seed"]), f"{row['pace']:.3g}", f"{row['images']:,}",
-                said(row, "kernel_distance"), compared, said(row, "coverage"), said(row, "recall"), said(row, "precision"),
-                row["copying"]["verdict"],
-            ]  # fmt: skip
-            lines.append("| " + " | ".join(cells) + " |")
-        for seed in sorted({row["seed"] for row in own}):
-            real = {"figures": next(row["yardstick"] for row in own if row["seed"] == seed)}
-            cells = [
-                label, "*held-out real images*", str(seed), "", "", said(real, "kernel_distance"), "",
-                said(real, "coverage"), said(real, "recall"), said(real, "precision"), "",
-            ]  # fmt: skip
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+                f"**`{system}`**" if system == first else system,
+                _joined(f"{row['images']:,}" for row in systems[system]),
+            ]
+            cells += [_joined(said(row, figure) for row in systems[system]) for figure in FIGURES]
+            cells.append(_joined(row["copying"]["verdict"] for row in systems[system]))
+            parts.append("| " + " | ".join(cells) + " |")
+        cells = [_joined(said({"figures": real[seed]}, figure) for seed in sorted(real)) for figure in FIGURES]
+        parts.append("| " + " | ".join(["*held-out real images*", "", *cells, ""]) + " |\n")
+    return "\n".join(parts)
+
+
+def _by_seed(rows: Sequence[Mapping[str, Any]], system: str) -> list[Mapping[str, Any]]:
+    return sorted((row for row in rows if row["system"] == system), key=lambda row: row["seed"])
+
+
+def _joined(cells: Iterable[str]) -> str:
+    """Those of all seeds; once, where they agree."""
+    found = list(cells)
+    return "; ".join(found if len(set(found)) > 1 else found[:1])
 
 
 def ablation(rows: Sequence[Mapping[str, Any]], first: str) -> str:
@@ -149,27 +158,42 @@ def _value(row: Mapping[str, Any], name: str) -> float:
 
 
 def verdicts(rows: Sequence[Mapping[str, Any]], first: str) -> str:
-    """Where ``first`` does not win: by kernel distance with intervals apart, by coverage not lower, without copies."""
-    held, failed = 0, []
+    """Where ``first`` wins and where it does not: kernel distance with intervals apart, coverage not lower, no copies."""
+    nearer, covers, pairs, failed = 0, 0, 0, []
     for row in rows:
         mine = [
             other for other in rows
             if other["system"] == first
             and all(other[key] == row[key] for key in ("set", "size", "seed", "budget_seconds"))
         ]  # fmt: skip
+        name = f"{NAMES.get(row['set'], row['set'])} at {row['size']}x{row['size']}, seed {row['seed']}"
+        if row["system"] == first and row["copying"]["verdict"] in (SOME, COPIES):
+            failed.append(f"- {name}, {first}: {row['copying']['verdict']}")
         if row["system"] == first or not mine:
             continue
-        name = f"{row['set']} {row['size']}, seed {row['seed']}, {first} against {row['system']}"
-        found = against(row, mine[0])
-        if found != "worse, apart":
-            failed.append(
-                f"{name}: kernel distance {said(mine[0], 'kernel_distance')} against {said(row, 'kernel_distance')}"
-            )
-        covered, of_other = (each["figures"].get("coverage", {}).get("value") or 0 for each in (mine[0], row))
-        if covered < of_other:
-            failed.append(f"{name}: coverage {said(mine[0], 'coverage')} against {said(row, 'coverage')}")
-        held += found == "worse, apart"
-    for row in rows:
-        if row["system"] == first and row["copying"]["verdict"] in (SOME, COPIES):
-            failed.append(f"{row['set']} {row['size']}, seed {row['seed']}: {row['copying']['verdict']}")
-    return "\n".join([f"intervals apart, {first} better: {held} pairs", *failed]) + "\n"
+        pairs += 1
+        apart = against(row, mine[0]) == "worse, apart"
+        wider = _value(mine[0], "coverage") >= _value(row, "coverage")
+        nearer, covers = nearer + apart, covers + wider
+        for good, figure in ((apart, "kernel_distance"), (wider, "coverage")):
+            if not good:
+                words = figure.replace("_", " "), said(mine[0], figure), said(row, figure)
+                failed.append(f"- {name}, against {row['system']}: {words[0]} {words[1]}, the other's {words[2]}")
+    told = (
+        f"Of {pairs} pairs, `{first}` is nearer in {nearer} with intervals that do not meet; its coverage is as high or"
+    )
+    told += f" higher in {covers}."
+    return "\n".join([told, *(["", "It was not the better one here:", ""] if failed else []), *failed]) + "\n"
+
+
+def inserted(page: str, name: str, text: str) -> str:
+    """A page with the text between its lines ``<!-- name -->`` and ``<!-- end of name -->``.
+
+    Raises:
+        ValueError: it has none.
+    """
+    before, begin, rest = page.partition(f"<!-- {name} -->")
+    _, end, after = rest.partition(f"<!-- end of {name} -->")
+    if not begin or not end:
+        raise ValueError(f"the page has no lines <!-- {name} --> and <!-- end of {name} -->")
+    return f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}"
