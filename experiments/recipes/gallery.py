@@ -28,7 +28,7 @@ from runs import Job, Place
 MINUTES = 10.0
 """Of two cores."""
 MEANT_FOR: dict[str, Sequence[tuple[str, float]]] = {
-    "fewshot": [("maps", MINUTES), ("emoji", MINUTES)],
+    "fewshot": [("maps", MINUTES), ("emoji", MINUTES), ("initials", MINUTES)],
     "quick": [("maps", MINUTES), ("emoji", MINUTES)],
     "vanilla": [("initials", MINUTES)],
     "dcgan": [("initials", MINUTES)],

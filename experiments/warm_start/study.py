@@ -138,7 +138,7 @@ def run(name: str, arguments: argparse.Namespace, path: Path) -> None:
                 continue
             recipe = recipe_of(arguments.recipe, pair.channels, arguments.width, seed, arguments.images)
             loop = assemble(resolved(recipe, few, device), few, device)
-            taken = "" if start == NOTHING else begin(loop, source).describe()
+            taken = "" if start == NOTHING else begin(loop, source).describe().replace(str(source), source.name)
             for mark, seconds in followed(loop, arguments.images):
                 found = measure(loop, judges, sheet_of(arguments.out, key, mark))
                 made = {"share": mark, "images": loop.progress.images, "seconds": round(seconds, 1), "taken": taken}
