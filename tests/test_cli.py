@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from conftest import Cli, discs
+from limner.recipe import Recipe, names
 
 SMALL = [
     *("--set", "generator.width=4"),
@@ -212,8 +213,13 @@ def test_bad_runs(cli: Cli, pictures: Path, tmp_path: Path):
 def test_recipes_are_listed_and_shown(cli: Cli):
     listed = cli("recipes")
     assert listed.returncode == 0
-    for name in ("vanilla", "dcgan", "initials", "fashion", "quick"):
-        assert f"\n{name} " in "\n" + listed.stdout
+    lines = listed.stdout.splitlines()
+    for name in names():
+        about = Recipe.load(name).about
+        place = next(number for number, line in enumerate(lines) if line.startswith(f"{name} "))
+        assert about.cost in lines[place] and about.summary in lines[place] and about.source in lines[place + 1]
+    sizes = {line.split()[0]: line.split()[1] for line in lines if not line.startswith(" ")}
+    assert (sizes["dcgan"], sizes["fashion"], sizes["mapmaker"]) == ("64x64", "28x28", "750x750")
     shown = cli("recipes", "show", "initials")
     assert "batch_size = 32" in shown.stdout and "#" in shown.stdout
     values = json.loads(cli("recipes", "--json").stdout)

@@ -169,7 +169,7 @@ def test_the_usual_recipe_has_its_name_from_one_place(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("text", ["-5GB", "much", "nan", "inf", "5XB", ""])
 def test_sizes_that_are_none(text: str, capsys: pytest.CaptureFixture[str]):
-    refused(inside(capsys, "cache", "bound", "--", text), f"{text}: write a size such as 500MB or 10GB")
+    refused(inside(capsys, "cache", "bound", "--", text), f"SIZE {text}: write a size such as 500MB or 10GB")
 
 
 def test_seeds_beyond_the_last(capsys: pytest.CaptureFixture[str], tmp_path: Path):

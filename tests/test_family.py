@@ -203,6 +203,8 @@ def refusal(first: Choice, second: Choice) -> str | None:
         return None if found["conditioning"] in CONDITIONS[family] else "network.conditioning"
     if norm == "batch" and found.get("regularisers") in ("r1", "r2", "gradient_penalty", "lazy r1 and r2"):
         return f"regularizers.{found['regularisers'].removeprefix('lazy ').split()[0]}"
+    if norm == "spectral" and found.get("regularisers") == "clip":
+        return "regularizers.clip"
     return None
 
 

@@ -59,6 +59,40 @@ def test_the_exact_recipes_say_what_the_sources_say():
         assert (dcgan.image.held_out, initials.image.held_out, vanilla.image.held_out) == (0, 0.1, 0)
 
 
+def test_the_wasserstein_and_other_recipes_say_what_their_sources_say():
+    """B3's setting (RMSprop 0.0002, clipped at 0.01, batch 32); Gulrajani et al. 2017, algorithm 1; Mao et al. 2017; Miyato et
+    al. 2018; the maps' two rates and soft labels."""
+    wgan, wgan_gp, lsgan, sngan, r3gan, mapmaker = (
+        Recipe.load(name) for name in ("wgan", "wgan-gp", "lsgan", "sngan", "r3gan", "mapmaker")
+    )
+    assert (wgan.objective.name, wgan.regularizers.clip, wgan.training.batch_size) == ("wasserstein", 0.01, 32)
+    assert {player.optimizer for player in (wgan.generator, wgan.discriminator)} == {"rmsprop"}
+    assert wgan.generator.lr == wgan.discriminator.lr == 0.0002 and wgan.training.critic_steps == 5
+    assert (wgan_gp.objective.name, wgan_gp.regularizers.gradient_penalty) == ("wasserstein", 10.0)
+    assert wgan_gp.training.critic_steps == 5 and wgan_gp.regularizers.clip == 0
+    for player in (wgan_gp.generator, wgan_gp.discriminator):
+        assert (player.optimizer, player.lr, player.beta1, player.beta2) == ("adam", 0.0001, 0.0, 0.9)
+    assert wgan_gp.discriminator.norm not in ("batch", "spectral")
+    assert lsgan.objective.name == "least-squares"
+    assert (sngan.objective.name, sngan.discriminator.norm) == ("hinge", "spectral")
+    assert r3gan.objective.name == "relativistic" and r3gan.network.family == "r3gan"
+    assert r3gan.regularizers.r1 == r3gan.regularizers.r2 != 0
+    assert (mapmaker.discriminator.lr, mapmaker.generator.lr) == (0.0004, 0.001)
+    assert mapmaker.objective.real_label == 0.9 and mapmaker.generator.norm == "batch"
+    assert (mapmaker.image.width, mapmaker.image.height) == (750, 750)
+
+
+def test_what_is_hardly_meant_is_said():
+    wgan = Recipe.load("wgan")
+    assert wgan.cautions() == [] and not any(Recipe.load(name).cautions() for name in SHIPPED)
+    (said,) = wgan.changed({"regularizers.clip": 0}).cautions()
+    assert "nothing bounds the discriminator's slope" in said and "\n" not in said
+    assert not wgan.changed({"regularizers.clip": 0, "discriminator.norm": "spectral"}).cautions()
+    assert not wgan.changed({"regularizers.clip": 0, "discriminator.norm": "none", "regularizers.r1": 1.0}).cautions()
+    (said,) = Recipe.load("fewshot", {"augment.probability": 0}).cautions()
+    assert "adapts nothing" in said
+
+
 def test_every_field_is_documented():
     for name in recipe_text.field_names(Recipe):
         section, _, field = name.partition(".")

@@ -21,9 +21,10 @@ from limner.generator import load
 from limner.networks import build
 from limner.recipe import Recipe
 from limner.rundir import RunDir
+from limner.training.alignment import aligned, layers_of, paired
 from limner.training.assembly import assemble, resolved
 from limner.training.display import Quiet
-from limner.training.warm_start import _aligned, _layers, begin, take
+from limner.training.warm_start import begin, take
 
 SMALL = {
     "generator.width": 4,
@@ -118,27 +119,91 @@ def test_a_larger_size_keeps_both_ends_and_adds_in_between(source: Path):
     assert 0 < taken.generator.parameters[0] < taken.generator.parameters[1]
 
 
-def layers_of(widths: list[int]) -> nn.Sequential:
+def test_what_lies_between_the_layers_does_not_part_them(source: Path):
+    """Dropout has no weights, but moves the names of all that follows; another normalisation leaves the convolutions."""
+    theirs = kept(source)
+    for more in ({"generator__dropout": 0.3, "discriminator__dropout": 0.3}, {"discriminator__norm": "layer"}):
+        generator, discriminator, recipe = pair(**more)
+        taken = take(generator, discriminator, source, recipe)
+        for network, tensors in zip((generator, discriminator), theirs, strict=True):
+            weights = [tensor for tensor in tensors.values() if tensor.dim() == 4]
+            assert all(map(torch.equal, convolutions(network), weights))
+            assert len(convolutions(network)) == len(weights)
+        assert not taken.generator.new
+        assert bool(taken.discriminator.new) == ("discriminator__norm" in more)
+        assert set(taken.discriminator.new.values()) <= {"its layer is another one", "has no counterpart"}
+
+
+def test_normalised_weights_are_others(source: Path):
+    """What is divided by its spectral norm is no plain weight, and its bias is not taken alone."""
+    generator, discriminator, recipe = pair(discriminator__norm="spectral")
+    taken = take(generator, discriminator, source, recipe)
+    assert taken.discriminator is not None and not taken.discriminator.taken and not taken.generator.new
+
+
+def test_a_layer_of_other_width_is_said_with_its_own_counterpart(source: Path):
+    """Wider by half: only what is as wide as the picture's channels has one size in common."""
+    generator, discriminator, recipe = pair(generator__width=6, discriminator__width=4)
+    new = take(generator, discriminator, source, recipe).generator.new
+    shapes = {name: list(tensor.shape) for name, tensor in generator.state_dict().items()}
+    of_source = [list(tensor.shape) for tensor in kept(source)[0].values() if tensor.dim() == 4]
+    weights = [name for name in new if len(shapes[name]) == 4]
+    assert shapes[weights[0]] == [8, 12, 4, 4] and new[weights[0]] == "12 instead of 8 in [8, 12, 4, 4]"
+    assert new[weights[1]] == f"[12, 6, 4, 4] instead of {of_source[1]}" == "[12, 6, 4, 4] instead of [8, 4, 4, 4]"
+    assert not any(name.endswith(".bias") and name not in new for name in shapes)  # no bias without its weights
+    assert new[weights[2]] == "6 instead of 4 in [6, 1, 4, 4]"
+
+
+def test_layers_are_put_side_by_side_in_their_order_not_by_name(tmp_path: Path):
+    """A file has its tensors by name: ``last`` after ``decoder``, and number 10 before number 2."""
+    np.save(tmp_path / "noise.npy", np.random.default_rng(0).integers(0, 256, (24, 16, 16), dtype=np.uint8))
+    for family, more in (("fewshot", {}), ("quick", {"discriminator.kernel": 4, "image.max_side": 64})):
+        name = f"{family}-run"
+        limner.train(tmp_path / "noise.npy", family, overrides=SMALL | more, runs=tmp_path, name=name, display=Quiet())
+        recipe = RunDir.open(tmp_path / name).recipe()
+        networks = build(recipe.changed({"training.seed": 8}), width=16, height=16, channels=1)
+        taken = take(*networks, tmp_path / name, recipe)
+        assert taken.discriminator is not None and not taken.discriminator.new
+        larger = recipe.changed({"image.width": 32, "image.height": 32})
+        networks = build(larger, width=32, height=32, channels=1)
+        discriminator = networks[1]
+        taken = take(*networks, tmp_path / name, larger)
+        theirs = load_file(RunDir.open(tmp_path / name).newest_checkpoint()[1] / rundir.TRAINING)
+        mine, pairs = (
+            discriminator.state_dict(),
+            paired(discriminator.state_dict(), ordered(recipe, theirs), False, True),
+        )
+        assert taken.discriminator is not None and set(pairs) == set(taken.discriminator.taken)
+        assert all(torch.equal(mine[name], theirs[f"discriminator.{other}"]) for name, other in pairs.items())
+
+
+def ordered(recipe: Recipe, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A discriminator's tensors as its network has them."""
+    network = build(recipe, width=16, height=16, channels=1)[1]
+    return {name: tensors[f"discriminator.{name}"] for name in network.state_dict()}
+
+
+def linear(widths: list[int]) -> nn.Sequential:
     return nn.Sequential(*(nn.Linear(inside, outside) for inside, outside in pairwise(widths)))
 
 
 def test_where_blocks_are_alike_the_base_decides():
     """Two blocks 4 -> 4 beside three: a generator keeps the first two, next to the latent; a discriminator the last two."""
-    few, many = (_layers(layers_of([2, *[4] * count, 3]).state_dict()) for count in (3, 4))
-    assert _aligned(many, few, False) == [("0", "0"), ("1", "1"), ("2", "2"), ("4", "3")]
-    assert _aligned(many, few, True) == [("0", "0"), ("2", "1"), ("3", "2"), ("4", "3")]
+    few, many = (layers_of(linear([2, *[4] * count, 3]).state_dict()) for count in (3, 4))
+    assert aligned(many, few, False) == [("0", "0"), ("1", "1"), ("2", "2"), ("4", "3")]
+    assert aligned(many, few, True) == [("0", "0"), ("2", "1"), ("3", "2"), ("4", "3")]
 
 
 def test_the_heaviest_common_layers_win():
     """One big layer outweighs two small ones that stand in the other order."""
-    mine = _layers(layers_of([2, 3, 2, 50, 60]).state_dict())
-    theirs = _layers(layers_of([50, 60, 2, 3, 2]).state_dict())
-    assert _aligned(mine, theirs, False) == [("3", "0")]
+    mine = layers_of(linear([2, 3, 2, 50, 60]).state_dict())
+    theirs = layers_of(linear([50, 60, 2, 3, 2]).state_dict())
+    assert aligned(mine, theirs, False) == [("3", "0")]
 
 
 def test_spectral_normalisation_belongs_to_its_layer():
     layer = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2))
-    layers = _layers(nn.Sequential(layer).state_dict())
+    layers = layers_of(nn.Sequential(layer).state_dict())
     assert list(layers) == ["0"] and len(layers["0"]) == 4
 
 
@@ -161,7 +226,10 @@ def test_what_cannot_be_taken_is_refused_in_one_line_and_changes_nothing(source:
     before = [parameter.clone() for network in wide[:2] for parameter in network.parameters()]
     for call, words in (
         (lambda: take(generator, discriminator, source, other), "of the dcgan family, and this training is of mlp"),
-        (lambda: take(wide[0], wide[1], source, wide[2]), "not one layer has the shapes"),
+        (
+            lambda: take(wide[0], wide[1], source, wide[2]),
+            r"not one layer has the shapes .*\(network.latent = 8, generator.width = 4, discriminator.width = 4\)",
+        ),
         (lambda: take(generator, discriminator, tmp_path / "nothing", recipe), "no such run directory"),
         (lambda: take(generator, discriminator, source, recipe, at="77"), "no such snapshot"),
     ):

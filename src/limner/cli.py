@@ -139,9 +139,9 @@ def train(
         "training.precision": precision,
     }
     chosen = read_recipe(recipe, flags, size, settings)  # checked before anything heavy is imported
-    bound = None if memory is None else read_bytes(memory)
+    bound = None if memory is None else read_bytes(memory, "--memory")
     if classes and chosen.network.conditioning == "none":
-        chosen = chosen.changed({"network.conditioning": "projection"})
+        chosen = read_recipe(recipe, {**flags, "network.conditioning": "projection"}, size, settings)
     if dry_run:
         if os.environ.get("WORLD_SIZE", "1") not in ("", "1") and os.environ.get("RANK") != "0":
             return  # one of several processes: the first one says it
@@ -171,7 +171,7 @@ def resume(
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a training, exactly where it stopped; with a new duration, for longer."""
-    bound = None if memory is None else read_bytes(memory)
+    bound = None if memory is None else read_bytes(memory, "--memory")
     from limner.training.resuming import resume as go_on
 
     flags = {

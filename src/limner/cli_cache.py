@@ -44,4 +44,4 @@ def bound_cache(size: Annotated[str, typer.Argument(metavar="SIZE", help="Such a
     """Keep the cache to a size: what was not used for longest goes first."""
     from limner.data import store as kept
 
-    print(f"freed {said_bytes(kept.bound(read_bytes(size)))}")
+    print(f"freed {said_bytes(kept.bound(read_bytes(size, 'SIZE')))}")

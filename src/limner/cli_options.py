@@ -180,7 +180,7 @@ def read_pixel_limit(given: int | None) -> int | None:
     return None if given is None else read_recipe("quick", {"image.pixel_limit": given}).image.pixel_limit
 
 
-def read_bytes(text: str) -> int:
+def read_bytes(text: str, name: str) -> int:
     """``500MB`` or ``10GB`` as a number of bytes.
 
     Raises:
@@ -194,7 +194,7 @@ def read_bytes(text: str) -> int:
     except (KeyError, ValueError, OverflowError):
         count = -1
     if count < 0:
-        raise InputError(f"{text}: write a size such as 500MB or 10GB")
+        raise InputError(f"{name} {text}: write a size such as 500MB or 10GB")
     return count
 
 

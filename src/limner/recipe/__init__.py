@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from limner import tables
 from limner.errors import InputError
 from limner.recipe import text as recipe_text
-from limner.recipe.rules import across, merged, unused_fields
+from limner.recipe.rules import across, cautions, merged, unused_fields
 from limner.recipe.sections import (
     About,
     Augment,
@@ -147,6 +147,15 @@ class Recipe(Section):
             section, field = name.split(".")
             values[section].pop(field, None)
         return values
+
+    def cautions(self) -> list[str]:
+        """What it says that is allowed and hardly meant, one line each."""
+
+        def value(name: str) -> Any:
+            section, field = name.split(".")
+            return getattr(getattr(self, section), field)
+
+        return cautions(value)
 
     def to_toml(self) -> str:
         """Complete and commented TOML; :meth:`from_toml` gives the same recipe back."""

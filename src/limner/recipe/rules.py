@@ -95,6 +95,12 @@ def _contradictions(value: Callable[[str], Any]) -> Iterable[tuple[str, str]]:
             "a penalty is on each image's own gradient, and batch normalisation mixes images;"
             " set discriminator.norm to layer, instance, spectral or none",
         )
+    if over("regularizers.clip", 0) and normed and value("discriminator.norm") == "spectral":
+        yield (
+            "regularizers.clip",
+            "weights that spectral normalisation divides by their norm anyway are not bounded by cutting them;"
+            " set discriminator.norm to layer, instance, batch or none",
+        )
     if value("augment.noise_images") is not None and not over("augment.noise", 0):
         yield "augment.noise_images", "there is no noise to fade; give augment.noise"
     if over("regularizers.every", 1) and not switched_on:
@@ -120,6 +126,25 @@ def _contradictions(value: Callable[[str], Any]) -> Iterable[tuple[str, str]]:
     smooth = value("generator.smooth")
     if isinstance(smooth, int) and smooth and (smooth % 2 == 0 or smooth < 3):
         yield "generator.smooth", f"must be 0 or an odd number from 3 to 9 (found {smooth})"
+
+
+def cautions(value: Callable[[str], Any]) -> list[str]:
+    """What is allowed and hardly meant, one line each.
+
+    Args:
+        value: what a field has, by ``section.field``.
+    """
+    bounds = [f"regularizers.{name}" for name in (*tables.REGULARIZERS, "clip")]
+    slope_is_bound = any(value(name) for name in bounds) or value("discriminator.norm") == "spectral"
+    found = []
+    if value("objective.name") == "wasserstein" and not slope_is_bound:
+        found.append(
+            "objective.name = 'wasserstein': nothing bounds the discriminator's slope, so its loss can fall without end;"
+            f" set one of {', '.join(bounds)}, or discriminator.norm = 'spectral'"
+        )
+    if value("augment.target") and not value("augment.probability"):
+        found.append("augment.target: adapts nothing, because augment.probability, the most that it may be, is 0")
+    return found
 
 
 def across(values: Mapping[str, Any], model: type[BaseModel]) -> list[str]:

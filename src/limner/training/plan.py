@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from limner.data import prepare
+from limner.data import Collection, prepare
 from limner.device import choose_device
+from limner.networks import build
 from limner.progress import duration
 from limner.recipe import DEFAULT, Recipe
 from limner.training import display as displays
@@ -18,7 +19,7 @@ from limner.training.assembly import resolved, total_images
 from limner.training.memory import fit
 from limner.training.room import checkpoint_bytes, most_checkpoint_bytes, most_other_bytes
 from limner.training.sizing import sized
-from limner.training.warm_start import like
+from limner.training.warm_start import like, take
 
 SECONDS = 3.0
 """Of updates that are timed."""
@@ -42,6 +43,7 @@ class Plan:
         epoch_size: images that are trained on.
         after: bytes at the peak by what had been done so far.
         fitted: what was changed so that the training fits into memory; empty where nothing was.
+        taken: what it would take from another training; empty where it starts from nothing.
     """
 
     recipe: Recipe
@@ -57,6 +59,7 @@ class Plan:
     epoch_size: int
     after: Mapping[str, int]
     fitted: str = ""
+    taken: str = ""
 
     @property
     def seconds(self) -> float:
@@ -86,6 +89,8 @@ class Plan:
             "micro_batch": self.recipe.training.micro_batch or self.recipe.training.batch_size,
             "recompute": self.recipe.training.recompute,
             "fitted": self.fitted,
+            "start": self.taken,
+            "cautions": self.recipe.cautions(),
             "disk_bytes": self.checkpoints + self.others,
         }
 
@@ -108,6 +113,8 @@ class Plan:
             f"disk      at most {self.checkpoints / 1e6:,.0f} MB of checkpoints ({self.checkpoint / 1e6:,.0f} MB each), and"
             f" {self.others / 1e6:,.0f} MB of grids, logs and the report",
         ]
+        lines += [f"start     {self.taken}"] if self.taken else []
+        lines += [f"caution   {caution}" for caution in self.recipe.cautions()]
         for item in data["skipped"][:10]:
             lines.append(f"skipped   {item['name']}: {item['reason']}")
         return "\n".join(lines) + "\n\n" + self.recipe.to_toml().rstrip()
@@ -130,7 +137,8 @@ def plan(
         memory: bytes that the training may take; micro-batch and recomputation are chosen so that it does not take more.
 
     Raises:
-        InputError: the call, the recipe or the data is wrong, or the training does not fit into memory.
+        InputError: the call, the recipe or the data is wrong, nothing of the source fits, or the training does not fit into
+            memory.
     """
     recipe = Recipe.load(recipe, overrides)
     device = choose_device(recipe.training.device)
@@ -139,6 +147,7 @@ def plan(
     with displays.opened(display) as shown:
         collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=shown.preparing)
         recipe = sized(resolved(recipe, collection, device), collection, device)
+        taken = "" if start_from is None else _taken(recipe, collection, start_from, start_at)
         fitted = fit(data, recipe, memory, SECONDS, shown.say, torch.get_num_threads())
     found = fitted.found
     images = total_images(recipe, len(collection.train))
@@ -158,4 +167,17 @@ def plan(
         epoch_size=found.epoch_size,
         after=found.after,
         fitted=fitted.said,
+        taken=taken,
     )
+
+
+def _taken(recipe: Recipe, collection: Collection, source: str | Path, at: str) -> str:
+    """What the networks of a resolved recipe would take from a source."""
+    networks = build(
+        recipe,
+        width=collection.width,
+        height=collection.height,
+        channels=collection.channels,
+        classes=len(recipe.network.classes or ()),
+    )
+    return take(*networks, source, recipe, at).describe()

@@ -120,7 +120,7 @@ def _fitted(data: str | Path, recipe: Recipe, memory: int, group: Group, display
 
 
 def _introduce(display: displays.Display, recipe: Recipe, collection: Collection, group: Group) -> None:
-    """What is trained on, in a line; what was passed over, by name."""
+    """What is trained on, in a line; what was passed over, by name; what is hardly meant."""
     summary, training = collection.summary, recipe.training
     kind = {1: "grey", 3: "RGB", 4: "RGBA"}[collection.channels]
     held_out = f", {len(collection.held_out):,} more held out" if len(collection.held_out) else ""
@@ -128,6 +128,8 @@ def _introduce(display: displays.Display, recipe: Recipe, collection: Collection
         f"{len(collection.train):,} pictures from {summary['location']} at {collection.width}x{collection.height} {kind}"
         f"{held_out}; batches of {training.batch_size} on {training.device} in {training.precision}{group.describe()}"
     )
+    for caution in recipe.cautions():
+        display.say(f"caution: {caution}")
     for warning in [*summary["warnings"], *quick_findings(collection)]:
         display.say(f"note: {warning}")
     skipped = summary["skipped"]

@@ -4,18 +4,12 @@ Few images teach the last step from pictures to these pictures better than all t
 "Transferring GANs"; Mo, Cho and Shin 2020, "Freeze the discriminator"). What has the same place and the same shapes is
 copied; what has not (the layer next to the picture with other channels, more or fewer halvings for another size) stays as
 it was drawn. Optimizers start anew.
-
-Which layers have the same place: at the same size, those of the same name. At other sizes names count from one end of
-the network and are shifted, so the layers of both are put side by side in order, as the two versions of a changed text are:
-the longest common sequence of equal shapes, by numbers of weights. Where there is a choice, because blocks of several
-resolutions have equal shapes, layers are taken from the base on: from the latent in the generator, backwards from the logit
-in the discriminator. There lies what is most alike in pictures of another size: what they show, rather than their finest
-detail.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +21,11 @@ from torch import Tensor, nn
 from limner import rundir
 from limner.errors import InputError
 from limner.generator import TrainedGenerator, load
+from limner.networks import build
+from limner.networks.outline import outlines
 from limner.recipe import Recipe
 from limner.rundir import RunDir
+from limner.training.alignment import OF_CLASSES, Tensors, joined, layers_of, paired, side_by_side, split
 from limner.training.ema import AveragedGenerator
 from limner.training.guard import event
 from limner.training.loop import Loop
@@ -36,12 +33,14 @@ from limner.training.loop import Loop
 EVENT = "warm start"
 NAMED = 4
 """Tensors that stay new and are named to people; all of them are in the event."""
-_OF_CLASSES = frozenset(["embedding", "gains", "biases", "projection", "classifier"])
-"""Names of the layers in which a row belongs to a class (:mod:`limner.networks.conditioning`, ``norms``)."""
 _DISCRIMINATOR = "discriminator."
-
-Tensors = Mapping[str, Tensor]
-Signature = tuple[tuple[str, tuple[int, ...]], ...]
+_BOTH = ("width", "hidden", "depth", "norm", "kernel", "stride")
+_SHAPING = {
+    "network": ("latent", "conditioning"),
+    "generator": (*_BOTH, "upsample", "fine", "smooth", "excitation"),
+    "discriminator": (*_BOTH, "residual", "deviation", "reconstruction"),
+}
+"""Fields of a recipe that the shapes of its layers follow from, its size apart."""
 
 
 @dataclass(frozen=True)
@@ -166,28 +165,48 @@ def take(
     """
     trained = check(source, recipe, at)
     same_size = trained.size == (recipe.image.width, recipe.image.height)
-    found = _discriminator(Path(source), at)
+    found = _in_order(_discriminator(Path(source), at), trained.recipe)
     # Both are looked at before anything is changed.
-    generator_pairs = _paired(generator.state_dict(), trained.network.state_dict(), same_size, False)
-    discriminator_pairs = {} if found is None else _paired(discriminator.state_dict(), found, same_size, True)
+    generator_pairs = paired(generator.state_dict(), trained.network.state_dict(), same_size, False)
+    discriminator_pairs = {} if found is None else paired(discriminator.state_dict(), found, same_size, True)
     if recipe.network.classes != trained.recipe.network.classes:
         # Class number 3 of one collection is not class number 3 of another.
         generator_pairs, discriminator_pairs = map(_without_classes, (generator_pairs, discriminator_pairs))
     taken = Taken(
         str(source),
         trained.images,
-        _part(generator, trained.network.state_dict(), generator_pairs),
-        None if found is None else _part(discriminator, found, discriminator_pairs),
+        _part(generator, trained.network.state_dict(), generator_pairs, same_size),
+        None if found is None else _part(discriminator, found, discriminator_pairs, same_size),
     )
     if not taken.generator.weights and not (taken.discriminator is not None and taken.discriminator.weights):
         raise InputError(
-            f"--from {source}: not one layer has the shapes of this training's networks; choose the same widths"
-            f" (it has generator.width = {trained.recipe.generator.width}), or train without --from"
+            f"--from {source}: not one layer has the shapes of this training's networks; set what makes them"
+            f" ({_differences(trained.recipe, recipe)}), or train without --from"
         )
     _copy(generator, trained.network.state_dict(), generator_pairs)
     if found is not None:
         _copy(discriminator, found, discriminator_pairs)
     return taken
+
+
+def _differences(theirs: Recipe, mine: Recipe) -> str:
+    """The fields of the networks that the source has otherwise, with its values."""
+    found = []
+    for section, fields in _SHAPING.items():
+        there, here = (getattr(recipe, section).model_dump() for recipe in (theirs, mine))
+        found += [f"{section}.{field} = {json.dumps(there[field])}" for field in fields if there[field] != here[field]]
+    return ", ".join(found) or "they are of another size"
+
+
+def _in_order(tensors: dict[str, Tensor] | None, recipe: Recipe) -> dict[str, Tensor] | None:
+    """A discriminator's tensors in the order of its layers; a file has them by name, and so ``10`` before ``2``."""
+    if tensors is None:
+        return None
+    image, classes = recipe.image, len(recipe.network.classes or ())
+    assert image.width is not None and image.height is not None and image.channels is not None
+    with outlines():
+        _, network = build(recipe, width=image.width, height=image.height, channels=image.channels, classes=classes)
+    return {name: tensors[name] for name in network.state_dict() if name in tensors}
 
 
 def _discriminator(source: Path, at: str) -> dict[str, Tensor] | None:
@@ -210,82 +229,18 @@ def _discriminator(source: Path, at: str) -> dict[str, Tensor] | None:
         raise InputError(f"--from {file}: is not a readable safetensors file ({error})") from None
 
 
-def _paired(mine: Tensors, theirs: Tensors, same_size: bool, from_end: bool) -> dict[str, str]:
-    """Which tensor of theirs each of mine takes, by name; from the end where layers are counted from there."""
-    ours, others = _layers(mine), _layers(theirs)
-    aligned = [] if same_size else _aligned(ours, others, from_end)
-    if same_size:  # with other widths a layer may have the shape of its neighbour, which does not make it that one
-        aligned = [(name, name) for name, layer in ours.items() if others.get(name) == layer]
-    return {_joined(name, suffix): _joined(other, suffix) for name, other in aligned for suffix, _ in ours[name]}
-
-
 def _without_classes(pairs: Mapping[str, str]) -> dict[str, str]:
-    return {mine: theirs for mine, theirs in pairs.items() if not _OF_CLASSES & set(mine.split("."))}
+    return {mine: theirs for mine, theirs in pairs.items() if not OF_CLASSES & set(mine.split("."))}
 
 
-def _layers(tensors: Tensors) -> dict[str, Signature]:
-    """The innermost modules by name, in order, each with the names and shapes of its tensors.
-
-    A weight that is computed from others (spectral normalisation) belongs to its layer.
-    """
-    layers: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
-    for name, tensor in tensors.items():
-        if ".parametrizations." in name:
-            layer, suffix = name.split(".parametrizations.", 1)
-            suffix = f"parametrizations.{suffix}"
-        elif "." in name:
-            layer, suffix = name.rsplit(".", 1)
-        else:
-            layer, suffix = name, ""
-        layers.setdefault(layer, []).append((suffix, tuple(tensor.shape)))
-    return {layer: tuple(sorted(contents)) for layer, contents in layers.items()}
-
-
-def _joined(layer: str, suffix: str) -> str:
-    return f"{layer}.{suffix}" if suffix else layer
-
-
-def _size(layer: Signature) -> int:
-    return 1 + sum(torch.Size(shape).numel() for _, shape in layer)
-
-
-def _weight(layers: Mapping[str, Signature], pairs: Sequence[tuple[str, str]]) -> int:
-    return sum(_size(layers[name]) for name, _ in pairs)
-
-
-def _aligned(ours: Mapping[str, Signature], others: Mapping[str, Signature], from_end: bool) -> list[tuple[str, str]]:
-    """The heaviest common subsequence of equal layers; among equals the one that begins earliest (or ends latest)."""
-    mine, theirs = list(ours), list(others)
-    if from_end:
-        mine.reverse()
-        theirs.reverse()
-    # best[i][j]: what can be had of mine[i:] and theirs[j:]
-    best = [[0] * (len(theirs) + 1) for _ in range(len(mine) + 1)]
-    for i in range(len(mine) - 1, -1, -1):
-        for j in range(len(theirs) - 1, -1, -1):
-            best[i][j] = max(best[i + 1][j], best[i][j + 1])
-            if ours[mine[i]] == others[theirs[j]]:
-                best[i][j] = max(best[i][j], _size(ours[mine[i]]) + best[i + 1][j + 1])
-    pairs, i, j = [], 0, 0
-    while i < len(mine) and j < len(theirs):
-        layer = ours[mine[i]]
-        if layer == others[theirs[j]] and best[i][j] == _size(layer) + best[i + 1][j + 1]:
-            pairs.append((mine[i], theirs[j]))
-            i, j = i + 1, j + 1
-        elif best[i][j] == best[i][j + 1]:
-            j += 1
-        else:
-            i += 1
-    return pairs[::-1] if from_end else pairs
-
-
-def _part(network: nn.Module, theirs: Tensors, pairs: Mapping[str, str]) -> Part:
+def _part(network: nn.Module, theirs: Tensors, pairs: Mapping[str, str], same_size: bool) -> Part:
     """What is told of one network, before it is changed."""
     mine = network.state_dict()
     sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
     used = set(pairs.values())
     left = {name: tensor for name, tensor in theirs.items() if name not in used}
-    new = {name: _why(name, mine[name], left) for name in mine if name not in pairs}
+    places = dict(side_by_side(layers_of(mine), layers_of(theirs))) if same_size else {}
+    new = {name: _why(name, mine[name], left, places) for name in mine if name not in pairs}
     return Part(
         tuple(pairs),
         new,
@@ -294,20 +249,29 @@ def _part(network: nn.Module, theirs: Tensors, pairs: Mapping[str, str]) -> Part
     )
 
 
-def _why(name: str, tensor: Tensor, left: Tensors) -> str:
-    """Why nothing was taken for a tensor."""
-    # Names are shifted between sizes: what was left over, has as many axes and differs in one of them, is its counterpart.
-    candidates = [left[name]] if name in left else [
-        other for key, other in left.items() if key.rpartition(".")[2] == name.rpartition(".")[2]
-    ]  # fmt: skip
-    for other in candidates:
-        if other.dim() == tensor.dim():
-            axes = [axis for axis in range(tensor.dim()) if tensor.shape[axis] != other.shape[axis]]
-            if len(axes) == 1:
-                return f"{tensor.shape[axes[0]]} instead of {other.shape[axes[0]]} in {list(tensor.shape)}"
-    if name in left:
-        return f"{list(tensor.shape)} instead of {list(left[name].shape)}"
+def _why(name: str, tensor: Tensor, left: Tensors, places: Mapping[str, str]) -> str:
+    """Why nothing was taken for a tensor; ``places`` has the layer of theirs at each layer's place, where that is known."""
+    layer, suffix = split(name)
+    if places:
+        other = left.get(joined(places.get(layer, ""), suffix))
+        if other is not None and other.shape != tensor.shape:
+            return _differently(tensor, other)
+        return "has no counterpart" if other is None else "its layer is another one"
+    # Names are shifted: of what was left over, a weight that differs along one axis alone is its counterpart.
+    for key, other in left.items():
+        alike = tensor.dim() > 1 and split(key)[1] == suffix and other.dim() == tensor.dim()
+        if alike and sum(a != b for a, b in zip(tensor.shape, other.shape, strict=True)) == 1:
+            return _differently(tensor, other)
     return "has no counterpart"
+
+
+def _differently(tensor: Tensor, other: Tensor) -> str:
+    """In which of its sizes a tensor differs."""
+    if tensor.dim() == other.dim():
+        axes = [axis for axis in range(tensor.dim()) if tensor.shape[axis] != other.shape[axis]]
+        if len(axes) == 1:
+            return f"{tensor.shape[axes[0]]} instead of {other.shape[axes[0]]} in {list(tensor.shape)}"
+    return f"{list(tensor.shape)} instead of {list(other.shape)}"
 
 
 @torch.no_grad()
