@@ -73,6 +73,20 @@ def test_every_normalisation(way: str, name: str):
     check(generator, discriminator, way)
 
 
+@pytest.mark.parametrize("family", ["dcgan", "fewshot", "mapmaker"])
+def test_a_class_is_as_loud_as_the_latent_vector_under_spectral_normalisation(family: str):
+    """Its embedding is input, with numbers of the size of z's, and not a layer whose norm has to be 1."""
+    switches = {"generator.norm": "spectral", "network.conditioning": "projection", "network.latent": 100}
+    generator, _ = build(family, 32, 32, **CLASSES, **switches)
+    assert isinstance(generator.latent.embedding, nn.Embedding)
+    rows = generator.latent.embedding.weight
+    assert not hasattr(generator.latent.embedding, "parametrizations") and 0.8 < rows.std() < 1.2
+    layers = [
+        module for module in generator.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
+    ]
+    assert layers and all(hasattr(layer, "parametrizations") for layer in layers)
+
+
 @pytest.mark.parametrize("name", ["batch", "none"])
 @pytest.mark.parametrize("way", ["projection", "acgan"])
 def test_mapmaker(way: str, name: str):

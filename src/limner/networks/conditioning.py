@@ -22,6 +22,8 @@ class ClassifiedLatent(nn.Module):
         classes: how many there are; with 0 latents pass unchanged.
     """
 
+    is_input = True
+
     def __init__(self, latent: int, classes: int) -> None:
         super().__init__()
         length = min(latent, EMBEDDING) if classes else 0

@@ -174,8 +174,15 @@ class SpectralNorm(nn.Module):
 
 
 def spectral(network: nn.Module) -> None:
-    """Normalise the weights of every convolution, linear layer and embedding by their spectral norms, in place."""
+    """Normalise the weights of every convolution, linear layer and embedding by their spectral norms, in place.
+
+    Modules with ``is_input`` stay as they are: what joins a class to the latent vector is input, as that one is, and would be a
+    tenth as long with a norm of 1.
+    """
+    left_out = {part for module in network.modules() if getattr(module, "is_input", False) for part in module.modules()}
     for module in [*network.modules()]:
+        if module in left_out:
+            continue
         if isinstance(module, _WEIGHTED) and not parametrize.is_parametrized(module, "weight"):
             weight = module.weight
             parametrized = SpectralNorm(weight, isinstance(module, nn.ConvTranspose2d))
