@@ -16,6 +16,9 @@ sys.path.insert(0, str(ROOT / "experiments" / "fewshot"))
 import compare  # noqa: E402
 import rows  # noqa: E402
 
+sys.path.insert(0, str(ROOT / "experiments" / "warm_start"))
+import study  # noqa: E402
+
 
 def test_a_torn_row_is_skipped_and_the_next_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
@@ -102,5 +105,9 @@ def test_the_page_has_what_the_trainings_made() -> None:
     assert len(found) >= 10
     written = rows.inserted(page, compare.MARK, compare.told(found))
     assert written == page, "run experiments/fewshot/compare.py DATA_DIR --stage table --page docs/fewshot.md"
+    warm = rows.Rows(ROOT / "experiments" / "warm_start" / "rows.jsonl").rows
+    assert len(warm) >= 60
+    written = rows.inserted(page, study.MARK, study.table(warm))
+    assert written == page, "run experiments/warm_start/study.py DATA_DIR WORK_DIR --page docs/fewshot.md"
     with pytest.raises(ValueError, match="no lines"):
         rows.inserted("# Nothing", compare.MARK, "")

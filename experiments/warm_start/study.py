@@ -2,7 +2,7 @@
 
     python experiments/warm_start/study.py DATA_DIR WORK_DIR [--few 100] [--images 16000] [--source-images 60000]
         [--seeds 0 1] [--pairs NAME ...] [--recipe fewshot] [--width 16] [--out experiments/warm_start]
-        [--pictures docs/images]
+        [--page docs/fewshot.md] [--pictures docs/images]
 
 DATA_DIR holds the collections named in PAIRS. For each pair a source is trained once; then, for each seed, a few images of the
 target are trained on, from the source's weights and from nothing, for equally many images. At MARKS of the way samples are
@@ -10,8 +10,8 @@ compared with the target's *other* images, which no training has seen, and looke
 
 Each measurement is one line of rows.jsonl, written and synced when it is made; a training that is there already is not done
 again, and a target is trained from nothing once, for all of its sources. Drawn collections, sources and caches lie in WORK_DIR.
-Samples of the first seed at each mark of SHOWN go to sheets/. table.md, and the pictures that --pictures wants, are made anew
-from all rows at the end.
+Samples of the first seed at each mark of SHOWN go to sheets/. Tables are printed, and written into --page, from all rows at the
+end; --pictures draws the sheets of each target in one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,7 @@ from limner.data import Collection, prepare
 from limner.device import choose_device
 from limner.judging.evaluate import Judge
 from limner.judging.features import open_extractor
+from limner.judging.memorisation import COPIES, SOME
 from limner.judging.reference import reference
 from limner.noise import sample_latents
 from limner.recipe import Image, Recipe
@@ -44,7 +47,7 @@ from limner.training.warm_start import begin
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fewshot"))
 from PIL import Image as Picture
-from rows import Rows, said, small_png
+from rows import Rows, inserted, small_png
 
 SIZE = 64
 SAMPLES = 500
@@ -76,6 +79,8 @@ PAIRS = {
 """Related sources, and others beside them: for whether it has to be related."""
 NOTHING = "nothing"
 """A start without a source."""
+MARK = "warm start"
+"""What the lines of the page are called that tables stand between."""
 
 
 def recipe_of(name: str, channels: int, width: int, seed: int, images: int) -> Recipe:
@@ -189,22 +194,28 @@ def starts_of(rows: Sequence[Mapping[str, Any]], target: str) -> list[str]:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """For each target, start and mark, the kernel distance (its interval) and the coverage of every seed."""
-    lines = [
-        "| few of | images | start | kernel distance, by seed | coverage, by seed | copies |",
-        "|---|---:|---|---|---|---|",
-    ]
+    """Markdown: a table for each target, a column for each start: kernel distances of the seeds, and their mean coverage."""
+    parts = []
     for target in dict.fromkeys(row["target"] for row in rows):
-        for images in sorted({row["images"] for row in rows if row["target"] == target}):
-            for start in starts_of(rows, target):
-                here = {"target": target, "images": images, "start": start}
-                found = sorted((row for row in rows if here.items() <= row.items()), key=lambda row: row["seed"])
-                if found:
-                    cells = [target, f"{images:,}", start]
-                    cells += ["; ".join(said(row, name) for row in found) for name in ("kernel_distance", "coverage")]
-                    cells.append("; ".join(dict.fromkeys(row["copying"] for row in found)))
-                    lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        own, starts = [row for row in rows if row["target"] == target], starts_of(rows, target)
+        seeds = ", ".join(map(str, sorted({row["seed"] for row in own})))
+        parts += [
+            f"**{own[0]['few']} pictures of {slug(target)}**, seeds {seeds}\n",
+            "| images | " + " | ".join(f"from {slug(start)}" for start in starts) + " |",
+            "|---:|" + "---|" * len(starts),
+        ]
+        for images in sorted({row["images"] for row in own}):
+            cells = [f"{images:,}"]
+            for start in starts:
+                found = [row for row in own if (row["images"], row["start"]) == (images, start)]
+                found.sort(key=lambda row: row["seed"])
+                distances = ", ".join(f"{row['figures']['kernel_distance']['value']:.2f}" for row in found)
+                covered = fmean(row["figures"]["coverage"]["value"] for row in found) if found else nan
+                cells.append(f"{distances} ({covered:.2f})" if found else "-")
+            parts.append("| " + " | ".join(cells) + " |")
+        copied = [row for row in own if row["copying"] in (SOME, COPIES)]
+        parts.append(f"\nSigns of copying: {len(copied) or 'none'}.\n")
+    return "\n".join(parts)
 
 
 def draw(rows: Sequence[Mapping[str, Any]], out: Path, to: Path) -> None:
@@ -241,6 +252,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--pictures", type=Path, help="where a picture of each target is drawn")
+    parser.add_argument("--page", type=Path, help="tables are written between this page's marks")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -248,7 +260,10 @@ def main() -> None:
     for name in arguments.pairs:
         run(name, arguments, path)
     rows = Rows(path)
-    (arguments.out / "table.md").write_text(table(rows.rows), encoding="utf-8")
+    print(table(rows.rows))
+    if arguments.page is not None:
+        page = arguments.page.read_text(encoding="utf-8")
+        arguments.page.write_text(inserted(page, MARK, table(rows.rows)), encoding="utf-8")
     if arguments.pictures is not None:
         draw(rows.rows, arguments.out, arguments.pictures)
 
