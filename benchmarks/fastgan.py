@@ -56,6 +56,7 @@ from limner.networks import place
 from limner.noise import Stream, derived_seed
 from limner.recipe import Augment
 from limner.training.augment import FAKE, REAL, Augmentation
+from limner.training.transforms import RGBA, premultiplied
 
 VERSION = 1
 """Goes up when results would change."""
@@ -257,8 +258,8 @@ class Trainer:
         z = noise.normal(self.seed, Stream.TRAIN_LATENT, indices, LATENT)
         with self.autocast():
             fake = self.generator(torch.from_numpy(z).to(self.device))
-        fake = self.augment(fake.float(), indices, FAKE, self.images)
-        real = self.augment(self._real(indices), indices, REAL, self.images)
+        fake = self._shown(self.augment(fake.float(), indices, FAKE, self.images))
+        real = self._shown(self.augment(self._real(indices), indices, REAL, self.images))
         corner = noise.uniform(self.seed, Stream.CROP, indices[:1], 2)[0] * 9
 
         self.discriminator_optimizer.zero_grad(set_to_none=True)
@@ -280,6 +281,11 @@ class Trainer:
         self.discriminator.requires_grad_(True)
         self.images += BATCH
         self._follow()
+
+    @staticmethod
+    def _shown(images: Images) -> Images:
+        # As Limner's own discriminators: what is transparent counts as little as it shows.
+        return premultiplied(images) if images.shape[1] == RGBA else images
 
     @torch.no_grad()
     def _follow(self) -> None:

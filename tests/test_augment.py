@@ -23,6 +23,18 @@ def pictures(count: int = 8, channels: int = 3, height: int = 16, width: int = 2
     return torch.rand(count, channels, height, width, generator=generator, dtype=dtype) * 2 - 1
 
 
+def test_colours_count_as_much_as_they_show():
+    """By hand: 0.5 is 191 of 255; half of it is 95.6, and -0.25; none of it is black, -1; opacity is left alone."""
+    pixel = torch.tensor([0.5, -1.0, 1.0]).view(1, 3, 1, 1)
+    for opacity, wanted in ((1.0, [0.5, -1.0, 1.0]), (0.0, [-0.25, -1.0, 0.0]), (-1.0, [-1.0, -1.0, -1.0])):
+        images = torch.cat([pixel, torch.full((1, 1, 1, 1), opacity)], 1)
+        found = transforms.premultiplied(images).flatten()
+        assert found.tolist() == pytest.approx([*wanted, opacity])
+    images = pictures(2, 4, 3, 5, torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(transforms.premultiplied, images)
+    assert torch.autograd.gradgradcheck(transforms.premultiplied, images)
+
+
 def several(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 

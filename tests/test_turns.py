@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,9 @@ def recipe(**overrides: Any) -> Recipe:
     return Recipe.load("dcgan", {**SMALL, **overrides})
 
 
-def make_step(chosen: Recipe, *, classes: int = 0, **options: Any) -> Step:
-    """A step in float64, on 16x16 grey."""
-    pair = networks.build(chosen, width=16, height=16, channels=1, classes=classes)
+def make_step(chosen: Recipe, *, classes: int = 0, channels: int = 1, **options: Any) -> Step:
+    """A step in float64, on 16x16."""
+    pair = networks.build(chosen, width=16, height=16, channels=channels, classes=classes)
     generator, discriminator = (network.double() for network in pair)
     return Step(
         generator,
@@ -89,6 +90,19 @@ def test_parts_add_up_to_the_batch(variant: str):
         assert (parts - found[0][0]).abs().max() < 1e-9
         for name, value in found[0][1].values().items():
             assert measures.values()[name].item() == pytest.approx(value.item(), rel=1e-6), name
+
+
+def test_colours_that_no_one_sees_do_not_count():
+    """Real images that differ only where they are transparent are the same to a training; where they show, they are not."""
+    settings = {"objective.name": "relativistic", "regularizers.r1": 1.0, "regularizers.r2": 1.0}
+    found = []
+    for seen, hidden in ((0.3, -1.0), (0.3, 0.7), (0.4, -1.0)):
+        step, given = make_step(recipe(**settings), channels=4), batch(4)
+        real = torch.full((4, 4, 16, 16), hidden, dtype=torch.float64)
+        real[:, 3], real[:, :3, 4:9, 3:12], real[:, 3, 4:9, 3:12] = -1.0, seen, 1.0
+        step([replace(given, real=real)])
+        found.append(weights(step))
+    assert torch.equal(found[0], found[1]) and (found[2] - found[0]).abs().max() > 1e-4
 
 
 def test_augmentation_does_not_depend_on_the_parts():

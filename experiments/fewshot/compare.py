@@ -61,7 +61,7 @@ def jobs(device: str, seconds: float | None) -> list[Job]:
 
 def results(path: Path) -> list[dict[str, Any]]:
     """The newest rows of the trainings, in their order."""
-    found = {tuple(row[key] for key in KEYS): row for row in Rows(path).newest(*KEYS)}
+    found = {tuple(row[key] for key in KEYS): row for row in Rows(path).newest(*KEYS) if not runs.is_stale(row)}
     wanted = [(job.system, job.set, job.size, job.seed, job.seconds) for kind in CONTESTS for job in jobs(kind, None)]
     return [found[key] for key in wanted if key in found]
 

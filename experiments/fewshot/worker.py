@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from rows import Rows, small_png
-from runs import FASTGAN, SETS, STAND_IN, Job, Place, collection_of, digest, fastgan, recipe_of, run_path
+from runs import FASTGAN, SETS, STAND_IN, Job, Place, collection_of, fastgan, outcome, recipe_of, run_path
 
 import limner
 from limner import imaging
@@ -134,7 +134,7 @@ def perform(job: Job, place: Place, task: Mapping[str, Any]) -> None:
     """Train, judge, and write the sheet and the row: what a process of its own does."""
     known, draw, generator = train(job, place, task["images"])
     began = time.perf_counter()
-    row = {**asdict(job), "budget_seconds": job.seconds, "digest": digest(job, place), "pace": task["pace"], **known}
+    row = {**asdict(job), "budget_seconds": job.seconds, "digest": outcome(job, place), "pace": task["pace"], **known}
     if job.recipe and job.recipe not in recipe_names():
         row["stand_in"] = STAND_IN
     row |= judged(job, place, draw, generator)

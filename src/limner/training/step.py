@@ -36,6 +36,7 @@ from limner.training.augment import FAKE, FAKE_FOR_GENERATOR, HALF, REAL, REAL_F
 from limner.training.objectives import Objective, classification, reconstruction
 from limner.training.regularizers import Regularizer, clip_weights
 from limner.training.slopes import ConstantSlopes
+from limner.training.transforms import RGBA, premultiplied
 from limner.training.turns import Batch, Images, Labels, Measures, Scalar, mean
 from limner.training.twice import TwiceDifferentiated
 
@@ -243,12 +244,12 @@ class Step:
         return _precise(logits), _precise(classes), _precise(remembered)
 
     def _seen(self, images: Images, batch: Batch, turn: int) -> Images:
-        """Images as D sees them."""
-        if self.augment is None:
-            return images
-        assert batch.drawn is not None, "a batch that is augmented needs what was drawn for it"
-        with timed("augmentation"):
-            return self.augment.apply(images, batch.drawn, turn)
+        """Images as D sees them: changed, and of what is transparent only as much as shows."""
+        if self.augment is not None:
+            assert batch.drawn is not None, "a batch that is augmented needs what was drawn for it"
+            with timed("augmentation"):
+                images = self.augment.apply(images, batch.drawn, turn)
+        return premultiplied(images) if images.shape[1] == RGBA else images
 
 
 def _precise(values: Tensor) -> Tensor:
