@@ -26,6 +26,12 @@ WHEN: Mapping[str, str] = {
 }
 """When to choose a recipe."""
 REMARKS: Mapping[str, str] = {
+    "fewshot": "Initials are letters in their frames, maps are ground, water and rock seen from above, without a place that one"
+    " could name; emoji have outlines, limbs and shine. [fewshot.md](fewshot.md) has it beside others.",
+    "quick": "Colours and grounds of maps, and the checkerboard of its transposed convolutions; no shapes yet.",
+    "dcgan": "With its batch of 128, ten minutes are 389 updates, 7 of its 25 epochs: a frame, and no letter yet. With 32, as in"
+    " `initials`, letters come much sooner ([findings](findings.md), 1).",
+    "wgan-gp": "Ten minutes are 117 updates of the generator, with five turns of the critic for each: nothing yet.",
     "fashion-conditional": (
         "Twice the time of the others, because classes need it: after half as many images, with rates that stayed, 83.8 %"
         " of the pictures showed the garment that they were asked for. Here it is 88.6 %; of real images, the same"
