@@ -71,6 +71,17 @@ def _classes(recipe: Recipe, collection: Collection) -> dict[str, list[str]]:
     return {"network.classes": list(found)}
 
 
+def networks_for(recipe: Recipe, collection: Collection) -> tuple[nn.Module, nn.Module]:
+    """The pair that a resolved recipe makes for a collection's pictures."""
+    return build(
+        recipe,
+        width=collection.width,
+        height=collection.height,
+        channels=collection.channels,
+        classes=len(recipe.network.classes or ()),
+    )
+
+
 def assemble(recipe: Recipe, collection: Collection, device: torch.device, together: Together = ALONE) -> Loop:
     """Everything, ready to run.
 
@@ -86,14 +97,7 @@ def assemble(recipe: Recipe, collection: Collection, device: torch.device, toget
     together = _with_images(together, recipe)
     keep_freed_memory()
     dtype, training = parameter_type(recipe.training.precision), recipe.training
-    pair = build(
-        recipe,
-        width=collection.width,
-        height=collection.height,
-        channels=collection.channels,
-        classes=len(recipe.network.classes or ()),
-    )
-    generator, discriminator = (place(network, device, dtype).train() for network in pair)
+    generator, discriminator = (place(network, device, dtype).train() for network in networks_for(recipe, collection))
     for network in (generator, discriminator):
         network.recompute = training.recompute  # type: ignore[assignment]
         join(network, together)

@@ -11,11 +11,10 @@ import torch
 
 from limner.data import Collection, prepare
 from limner.device import choose_device
-from limner.networks import build
 from limner.progress import duration
 from limner.recipe import DEFAULT, Recipe
 from limner.training import display as displays
-from limner.training.assembly import resolved, total_images
+from limner.training.assembly import networks_for, resolved, total_images
 from limner.training.memory import fit
 from limner.training.room import checkpoint_bytes, most_checkpoint_bytes, most_other_bytes
 from limner.training.sizing import sized
@@ -173,11 +172,4 @@ def plan(
 
 def _taken(recipe: Recipe, collection: Collection, source: str | Path, at: str) -> str:
     """What the networks of a resolved recipe would take from a source."""
-    networks = build(
-        recipe,
-        width=collection.width,
-        height=collection.height,
-        channels=collection.channels,
-        classes=len(recipe.network.classes or ()),
-    )
-    return take(*networks, source, recipe, at).describe()
+    return take(*networks_for(recipe, collection), source, recipe, at).describe()
