@@ -31,8 +31,8 @@ REMARKS: Mapping[str, str] = {
     "quick": "Colours and grounds of maps, and the checkerboard of its transposed convolutions; no shapes yet.",
     "vanilla": "Shades of two or three letters at once, in loose pixels: no pixel knows of its neighbours.",
     "sngan": "Ten minutes are 805 updates: light and dark grounds, and the beginning of a texture.",
-    "dcgan": "With its batch of 128, ten minutes are 389 updates, 7 of its 25 epochs: a frame, and no letter yet. With 32, as in"
-    " `initials`, letters come much sooner ([findings](findings.md), 1).",
+    "dcgan": "With its batch of 128, ten minutes are 389 updates, 7 of its 25 epochs: a frame, and no letter yet. With 32, as"
+    " in `initials`, letters come much sooner ([findings](findings.md), 1).",
     "wgan-gp": "Ten minutes are 117 updates of the generator, with five turns of the critic for each: nothing yet.",
     "fashion-conditional": (
         "Twice the time of the others, because classes need it: after half as many images, with rates that stayed, 83.8 %"
