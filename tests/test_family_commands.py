@@ -128,7 +128,8 @@ def test_a_bound_of_memory_is_kept_or_refused(cli: Cli, tmp_path: Path):
     training = RunDir.open(tmp_path / "runs" / "run").recipe().training
     assert training.recompute or (training.micro_batch or 64) < 64
     line = next(line for line in told.stderr.splitlines() if line.startswith("memory: "))
-    assert ("recomput" in line) == training.recompute or "at a time" in line
+    assert ("computed again" in line) == training.recompute
+    assert (f"{training.micro_batch} images at a time" in line) == (training.micro_batch is not None)
     assert RunDir.open(tmp_path / "runs" / "run").read_json(rundir.ENVIRONMENT)["memory_bound"] == int(
         float(bound[:-2]) * 1e6
     )

@@ -10,7 +10,7 @@ pictures of another size: what they show, rather than their finest detail.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -90,10 +90,6 @@ def joined(layer: str, suffix: str) -> str:
 
 def _size(layer: Signature) -> int:
     return 1 + sum(torch.Size(shape).numel() for _, shape in layer)
-
-
-def _weight(layers: Mapping[str, Signature], pairs: Sequence[tuple[str, str]]) -> int:
-    return sum(_size(layers[name]) for name, _ in pairs)
 
 
 def aligned(ours: Mapping[str, Signature], others: Mapping[str, Signature], from_end: bool) -> list[tuple[str, str]]:
