@@ -51,14 +51,31 @@ def moved(image: Tensor, down: int, right: int) -> Tensor:
 
 
 def recolored(image: Tensor, brightness: float, saturation: float, contrast: float) -> Tensor:
-    """The three steps one after another, as the paper has them, on one image [c, h, w]."""
-    if len(image) == 4:
-        return torch.cat([recolored(image[:3], brightness, saturation, contrast), image[3:]])
-    image = image + brightness
-    if len(image) == 3:
-        mean = image.mean(0, keepdim=True)
-        image = mean + saturation * (image - mean)
-    return image.mean() + contrast * (image - image.mean())
+    """The three steps one after another, as the papers have them, on one image [c, h, w]."""
+    colors = image[:3] + brightness
+    if len(image) >= 3:
+        mean = colors.mean(0, keepdim=True)
+        colors = mean + saturation * (colors - mean)
+    middle = 0.0 if len(image) == 4 else colors.mean()
+    return torch.cat([middle + contrast * (colors - middle), image[3:]])
+
+
+def test_hidden_colours_stay_hidden():
+    """Pictures that look the same look the same after all changes, whatever their colours are where nothing shows."""
+    opacity = torch.where(torch.rand(6, 1, 12, 10, generator=torch.Generator().manual_seed(3)) < 0.5, -1.0, 0.5)
+    one = torch.cat([pictures(6, 3, 12, 10), opacity], 1)
+    other = torch.where(opacity == -1, -one, one)
+    other[:, 3:] = opacity
+    augment = Augmentation(Augment(policy=ALL), 5, "cpu")
+    changed = [augment(each, np.arange(6), FAKE, 0) for each in (one, other)]
+    assert not torch.equal(*changed) and not torch.allclose(changed[0], one)
+    shown = [transforms.premultiplied(each) for each in changed]
+    torch.testing.assert_close(*shown, rtol=0, atol=1e-6)
+    hidden = one.clone().requires_grad_()
+    transforms.premultiplied(augment(hidden, np.arange(6), FAKE, 0)).square().sum().backward()
+    assert hidden.grad is not None
+    behind = (opacity == -1).expand(-1, 3, -1, -1)
+    assert hidden.grad[:, :3][behind].abs().max() < 1e-6 < hidden.grad[:, :3][~behind].abs().max()
 
 
 def test_color_by_hand():

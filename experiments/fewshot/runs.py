@@ -39,7 +39,7 @@ SETS = {
     "initials": "initials-64.zip",
     "fashion": "fashion-mnist",
 }
-TRANSPARENT, SHOWN = {"emoji"}, "-shown"
+TRANSPARENT, SHOWN, UNMIXED = {"emoji"}, "-shown", "-shown-unmixed"
 """Sets with four channels, and what their results' digests end with: see :func:`outcome`."""
 FASTGAN = {"fastgan": 64, "fastgan-quarter": 16}
 """Systems that are no recipes: the baseline, by width. A quarter of the published channels is a sixteenth of the arithmetic."""
@@ -150,15 +150,22 @@ def digest(job: Job, place: Place) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def _seen(set: str, recipe: str) -> str:
+    """Where there is transparency: that discriminators see colours times opacity, and that changed colours hold nothing of
+    those that no one sees (without a recipe it is the baseline, which changes colours too)."""
+    if set not in TRANSPARENT:
+        return ""
+    return UNMIXED if not recipe or "color" in Recipe.load(recipe).augment.policy else SHOWN
+
+
 def outcome(job: Job, place: Place) -> str:
-    """The digest of a result: where there is transparency, also that discriminators see colours times opacity, which a pace
-    hardly feels."""
-    return digest(job, place) + (SHOWN if job.set in TRANSPARENT else "")
+    """The digest of a result: with what its discriminator saw, which a pace hardly feels."""
+    return digest(job, place) + _seen(job.set, job.recipe)
 
 
 def is_stale(row: Mapping[str, Any]) -> bool:
     """Whether a result is from before discriminators saw only what shows."""
-    return row["set"] in TRANSPARENT and not row["digest"].endswith(SHOWN)
+    return not row["digest"].endswith(_seen(row["set"], row["recipe"]))
 
 
 def run_path(job: Job, place: Place, images: int) -> Path:

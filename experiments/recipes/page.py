@@ -110,7 +110,7 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         cells = [
             f"[{row['system']}](#{row['system']})", Recipe.load(row["system"]).about.cost,
-            f"{row['data']['train']:,} {SETS[row['set']]}, {_size(row)}", f"{row['pace']:.3g}",
+            f"{row['data']['train']:,} {SETS[row['set']]}, {_size(row)}", f"{row['pace']:,.0f}",
             said(row, "kernel_distance"), said(row, "coverage"), row["copying"]["verdict"],
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")

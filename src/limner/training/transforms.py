@@ -74,11 +74,16 @@ def recolor(channels: int, brightness: Numbers, saturation: Numbers, contrast: N
         channels: 1, 3 or 4.
         brightness: added to every colour.
         saturation: each colour's distance from its pixel's mean is multiplied by this.
-        contrast: each colour's distance from its image's mean is multiplied by this.
+        contrast: each colour's distance from its image's mean is multiplied by this (Zhao et al. 2020); where there is
+            transparency, its distance from mid-grey (Karras et al. 2020, appendix B), because an image's mean would carry
+            colours that no one sees into those that show.
     """
     if channels == 1:
         saturation = torch.ones_like(saturation)
-    return Recolor(contrast * saturation, contrast * (1 - saturation), 1 - contrast, brightness)
+    own, pixel = contrast * saturation, contrast * (1 - saturation)
+    if channels == RGBA:
+        return Recolor(own, pixel, torch.zeros_like(contrast), contrast * brightness)
+    return Recolor(own, pixel, 1 - contrast, brightness)
 
 
 def reach(height: int, width: int) -> tuple[int, int]:
