@@ -289,7 +289,19 @@ def test_help_is_quick_and_imports_nothing_heavy(cli: Cli):
 
 
 def test_usage_errors(cli: Cli):
-    for arguments in (["--nothing"], ["train"], ["generate", "x", "--count", "0"], ["fly"]):
+    wrong = {
+        "no such option: --nothing; see 'limner --help'": ["--nothing"],
+        "train: missing argument 'DATA'; see 'limner train --help'": ["train"],
+        "generate: invalid value for '--count': ": ["generate", "x", "--count", "0"],
+        "no such command 'fly'": ["fly"],
+        "no such command 'trian'. Did you mean 'train'? see 'limner --help'": ["trian", "maps"],
+        "train: no such option: --sise ": ["train", "maps", "--sise", "32"],
+        "recipes show: missing argument 'NAME'; see 'limner recipes show --help'": ["recipes", "show"],
+        "train: got unexpected extra argument": ["train", "maps", "more"],
+    }
+    for words, arguments in wrong.items():
         finished = cli(*arguments)
-        assert finished.returncode == 2 and "Traceback" not in finished.stderr and finished.stderr
+        assert finished.returncode == 2 and finished.stdout == "", finished
+        assert finished.stderr.startswith(f"limner: {words}") and finished.stderr.count("\n") == 1, finished.stderr
+    assert "Usage: limner" in cli().stdout + cli().stderr
     assert cli("--version").stdout.startswith("limner 0.")

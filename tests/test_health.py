@@ -73,6 +73,9 @@ def test_logits_explode_only_where_they_have_a_scale():
     assert kinds(watch_log(lines, 0.0)) == ["exploding-logits"]
     assert watch_log(lines, None) == [], "a critic's scores may be of any size"
     assert watch_log(lines[:-1], 0.0) == []
+    assert watch_log([line(number + 1, real_logit=150.5, fake_logit=150.0) for number in range(9)], 0.0, True) == []
+    (apart,) = watch_log(lines, 0.0, True)
+    assert "logits differ by 152 in the last 3 log lines" in apart.evidence
 
 
 @pytest.mark.parametrize("label", [1.0, 0.9])
@@ -83,6 +86,8 @@ def test_a_discriminator_that_wins_is_measured_from_the_least_loss(label: float)
     assert watch_log(won[:-1], least) == []
     assert watch_log(log(WINDOW, discriminator_loss=least + 1.1 * WON), least) == []
     assert watch_log(won, None) == []
+    advised = [watch_log(won, least, relative)[0].advice for relative in (False, True)]
+    assert ["real_label" in advice for advice in advised] == [label == 1, False], "only what there is, and is not done"
 
 
 def test_a_discriminator_that_loses():

@@ -15,7 +15,7 @@ from cache_support import REAL, Settings
 from conftest import Cli
 from limner.data import prepare
 from limner.errors import InputError
-from limner.judging.inspect import inspect, quick_findings, write_outputs
+from limner.judging.inspect import inspect, left_out, quick_findings, write_outputs
 from limner.judging.inspect.advice import advise, enough
 from limner.judging.inspect.outliers import find_outliers
 from limner.judging.inspect.read import uniform_images
@@ -215,6 +215,35 @@ def test_quick_findings(tmp_path: Path) -> None:
     few = replace(collection, images=collection.images[:20], names=collection.names[:20])
     assert quick_findings(few) == [
         "only 20 pictures: they will mostly be learnt by heart, and none are held out to tell"
+    ]
+
+
+def test_what_a_training_leaves_out(tmp_path: Path) -> None:
+    """Colours and transparency that a recipe does not have, pictures that are smaller, pictures that are larger."""
+    folder = tmp_path / "set"
+    for seed in range(4):
+        save(folder, f"{seed}.png", scene(seed, (48, 32)).convert("RGBA" if seed else "RGB"))
+
+    def told(**settings: Any) -> list[str]:
+        asked: Any = Settings(**settings)
+        return left_out(asked, prepare(folder, asked, cache_dir=tmp_path / "c"))
+
+    assert told(width=48, height=32, channels=4) == [] == told(width=48, height=32)
+    assert told(width=48, height=32, channels=3) == [
+        "3 of 4 pictures are RGBA, and RGB has no transparency; --channels 4 keeps them"
+    ]
+    assert told(width=48, height=32, channels=1) == [
+        "3 of 4 pictures are RGBA, and grey has no transparency; --channels 4 keeps them"
+    ]
+    (enlarged,) = told(width=64, height=40)
+    assert enlarged.startswith("all pictures are smaller than 64x40 (the largest is 48x32) and are enlarged")
+    (reduced,) = told(max_side=32)
+    assert reduced.startswith("pictures are reduced to 32x21 (48x32 is their size); --size N")
+    assert told(max_side=33) == [] == told(width=32, height=32), "hardly smaller, or as it was asked"
+    for seed in range(1, 4):
+        save(folder, f"{seed}.png", scene(seed, (48, 32)))
+    assert told(width=48, height=32, channels=1) == [
+        "4 of 4 pictures are RGB, and grey has no colours; --channels 3 keeps them"
     ]
 
 

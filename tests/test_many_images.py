@@ -261,7 +261,7 @@ def test_remaining_time_counts_what_is_done_now(monkeypatch: pytest.MonkeyPatch)
     clock[0] += 60
     plain.preparing(1000, 1000)
     lines = stream.getvalue().splitlines()
-    assert lines == ["prepared 700 of 1,000 pictures, 1 min 0 s left", "prepared 1,000 of 1,000 pictures"]
+    assert lines == ["looked at 700 of 1,000 pictures, 1 min 0 s left", "looked at 1,000 of 1,000 pictures"]
 
 
 def test_the_harness(tmp_path: Path) -> None:

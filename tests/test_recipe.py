@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -89,6 +90,19 @@ def test_what_is_hardly_meant_is_said():
     assert "nothing bounds the discriminator's slope" in said and "\n" not in said
     assert not wgan.changed({"regularizers.clip": 0, "discriminator.norm": "spectral"}).cautions()
     assert not wgan.changed({"regularizers.clip": 0, "discriminator.norm": "none", "regularizers.r1": 1.0}).cautions()
+    idle: list[tuple[str, dict[str, Any]]] = [
+        ("schedule.final", {"schedule.final": 0.1}),
+        ("schedule.images", {"schedule.images": 500}),
+        ("augment.probability", {"augment.policy": [], "augment.target": 0, "augment.probability": 0.5}),
+        ("objective.reconstruction", {"discriminator.reconstruction": False, "objective.reconstruction": 2}),
+        ("evaluation.every_images", {"evaluation.share": 0, "evaluation.every_images": 100}),
+    ]
+    for name, values in idle:
+        (said,) = Recipe.load("fewshot", values).cautions()
+        assert said.startswith(f"{name} = ") and "does nothing, because" in said
+    assert not Recipe.load("fewshot", {"schedule.name": "linear", "schedule.final": 0.1}).cautions()
+    with pytest.raises(RecipeError, match="without judging nothing tells when it is enough"):
+        Recipe.load("fewshot", {"evaluation.share": 0, "evaluation.patience": 100})
     (said,) = Recipe.load("fewshot", {"augment.probability": 0}).cautions()
     assert "adapts nothing" in said
 

@@ -28,7 +28,10 @@ WHEN: Mapping[str, str] = {
 REMARKS: Mapping[str, str] = {
     "fewshot": "Initials are letters in their frames, maps are ground, water and rock seen from above, without a place that one"
     " could name; emoji have outlines, limbs and shine. [fewshot.md](fewshot.md) has it beside others.",
-    "quick": "Colours and grounds of maps, and the checkerboard of its transposed convolutions; no shapes yet.",
+    "quick": "Colours and grounds of maps without shapes, and the checkerboard of its transposed convolutions. Among emoji faces"
+    " and heads come first, because many are alike; the rest are coloured clouds.",
+    "initials": "Ten minutes are 1,529 updates of batches of 32: borders, and dark and light strokes in them behind a"
+    " checkerboard; no letter yet.",
     "vanilla": "Shades of two or three letters at once, in loose pixels: no pixel knows of its neighbours.",
     "sngan": "Ten minutes are 805 updates: light and dark grounds, and the beginning of a texture.",
     "dcgan": "With its batch of 128, ten minutes are 389 updates, 7 of its 25 epochs: a frame, and no letter yet. With 32, as"
@@ -55,13 +58,15 @@ SETS = {
 }
 INTRODUCTION = """# Recipes
 
-Each recipe that comes with Limner, trained as it is on a set that it is meant for, for as many images as {minutes:g}
-minutes of two processor cores allow (the machine is that of [the benchmarks](benchmarks.md)). None was chosen from
-several attempts: the seed is 0, the sheets show seeds 0 to {last}, and what does not work is shown as it is. The
-figures are explained in [metrics](metrics.md); held-out real images stand beside them, where there were enough.
+The recipes that come with Limner, each trained as it is on a set that it is meant for, for as many images as {minutes:g}
+minutes of two processor cores allow (the machine is that of [the benchmarks](benchmarks.md)); only that a tenth of the
+pictures is held out of all of them, and none is judged on the way. None was chosen from several attempts: the seed is 0,
+the sheets show seeds 0 to {last}, and what does not work is shown as it is. The figures are explained in
+[metrics](metrics.md); held-out real images stand beside them, where there were enough. Those are other pictures than the
+ones that a generator saw; where they are few, as of maps, samples can be nearer to the training pictures than they are.
 
-`limner recipes` lists them, `limner recipes show NAME` prints one with all its fields and the reasons for them, and
-`--recipe NAME` trains with it.
+*Cost* is how long it takes until there is something to look at, on two processor cores. `limner recipes` lists them,
+`limner recipes show NAME` prints one with all its fields and the reasons for them, and `--recipe NAME` trains with it.
 
 """
 

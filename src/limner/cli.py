@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from limner import cli_cache, cli_judging, cli_publish, cli_sharing, cli_studio, cli_study
-from limner.cli_errors import flush, told
+from limner.cli_errors import flush, one_line, told
 from limner.cli_options import (
     LAST_SEED,
     AtOption,
@@ -54,11 +54,17 @@ INTERRUPTED = 130
 
 
 class _Commands(TyperGroup):
-    """Commands that say so when they are interrupted: typer itself leaves with 130 and without a word."""
+    """Commands that say in one line what was wrong about their call, and that they were interrupted: typer itself takes four
+    lines for the one, and leaves with 130 and without a word for the other."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        with one_line():
+            return super().make_context(*arguments, **more)
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with one_line():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             print("limner: interrupted", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
@@ -142,6 +148,9 @@ def train(
     bound = None if memory is None else read_bytes(memory, "--memory")
     if classes and chosen.network.conditioning == "none":
         chosen = read_recipe(recipe, {**flags, "network.conditioning": "projection"}, size, settings)
+    from limner.data.sources import kind_of
+
+    kind_of(data)
     if dry_run:
         if os.environ.get("WORLD_SIZE", "1") not in ("", "1") and os.environ.get("RANK") != "0":
             return  # one of several processes: the first one says it

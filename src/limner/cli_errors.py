@@ -6,8 +6,14 @@ import errno
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from limner.errors import LimnerError
+import typer
+
+from limner.errors import InputError, LimnerError
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer exports those that derive from it
 
 
 def flush() -> None:
@@ -19,6 +25,27 @@ def flush() -> None:
         if isinstance(error, BrokenPipeError):
             raise
         raise LimnerError(f"standard output: cannot be written ({error.strerror or error})") from None
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """What is wrong about a call, as other errors are told.
+
+    Raises:
+        InputError: a command or an option that there is not, a value that is none, an argument that is missing or too much.
+    """
+    try:
+        yield
+    except _UsageError as error:
+        context = getattr(error, "ctx", None)
+        if context is None or type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        said = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+        path = context.command_path
+        where = path.removeprefix("limner").strip()
+        raise InputError(
+            f"{where + ': ' if where else ''}{said[:1].lower()}{said[1:]}{' ' if said[-1:] == '?' else '; '}see '{path} --help'"
+        ) from None
 
 
 LONGEST = 1000

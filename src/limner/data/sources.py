@@ -271,7 +271,7 @@ def open_source(location: str | Path) -> Source:
         InputError: there is nothing there, or nothing that can be read; one line says what to do.
     """
     try:
-        source: Source = SOURCES[_kind(location)].load()(location if isinstance(location, Path) else str(location))
+        source: Source = SOURCES[kind_of(location)].load()(location if isinstance(location, Path) else str(location))
     except Unreadable as error:
         raise InputError(f"data {location}: {error}") from None
     except OSError as error:  # it may vanish, or its disk fail, at any moment
@@ -281,7 +281,12 @@ def open_source(location: str | Path) -> Source:
     return source
 
 
-def _kind(location: str | Path) -> str:
+def kind_of(location: str | Path) -> str:
+    """Which of :data:`SOURCES` reads what a user named as data: known in no time, before anything is opened.
+
+    Raises:
+        InputError: there is nothing there, or nothing that can be read; one line says what to do.
+    """
     text = str(location)
     if isinstance(location, str):
         if text == "fashion-mnist":

@@ -61,13 +61,14 @@ class Finding:
     go_back: bool = False
 
 
-def watch_log(lines: Sequence[Line], least_loss: float | None) -> list[Finding]:
+def watch_log(lines: Sequence[Line], least_loss: float | None, relative: bool = False) -> list[Finding]:
     """What the newest lines of the log show.
 
     Args:
         lines: the newest :data:`MEMORY` lines of the log, oldest first.
         least_loss: the least value that the discriminator's loss can have, in nats, for losses that are cross-entropies;
             ``None`` for those without such an end, whose logits have no scale.
+        relative: only the differences of logits count, not where they lie.
     """
     if not lines:
         return []
@@ -75,7 +76,7 @@ def watch_log(lines: Sequence[Line], least_loss: float | None) -> list[Finding]:
         return [found]
     findings = [_exploding(lines)]
     if least_loss is not None:
-        findings += [_saturated(lines), _winning(lines, least_loss)]
+        findings += [_saturated(lines, relative), _winning(lines, least_loss, relative)]
     findings.append(_losing(lines))
     return [finding for finding in findings if finding is not None]
 
@@ -117,28 +118,30 @@ def _exploding(lines: Sequence[Line]) -> Finding | None:
     return None
 
 
-def _saturated(lines: Sequence[Line]) -> Finding | None:
+def _saturated(lines: Sequence[Line], relative: bool) -> Finding | None:
     recent = [
         line for line in lines[-RECENT:] if line.get("real_logit") is not None and line.get("fake_logit") is not None
     ]
     if len(recent) < RECENT:
         return None
-    size = min(max(abs(line["real_logit"]), abs(line["fake_logit"])) for line in recent)
+    pairs = [(line["real_logit"], line["fake_logit"]) for line in recent]
+    size = min(abs(real - fake) if relative else max(abs(real), abs(fake)) for real, fake in pairs)
     if size <= EXPLODED_LOGIT:
         return None
     return Finding(
         "exploding-logits",
         "warning",
-        f"the discriminator's logits have a mean size of {size:,.0f} in the last {RECENT} log lines, where a sigmoid is flat",
+        f"the discriminator's logits {'differ by' if relative else 'have a mean size of'} {size:,.0f} in the last {RECENT}"
+        " log lines, where a sigmoid is flat",
         "lower the learning rates; both networks have left the range in which they can learn from one another",
     )
 
 
-def _winning(lines: Sequence[Line], least_loss: float) -> Finding | None:
+def _winning(lines: Sequence[Line], least_loss: float, relative: bool) -> Finding | None:
     window = [line["discriminator_loss"] for line in lines[-WINDOW:] if line.get("discriminator_loss") is not None]
     if len(window) < WINDOW:
         return None
-    above = median(window) - least_loss
+    above, smoothed = median(window) - least_loss, relative or least_loss > 0
     if above >= WON:
         return None
     return Finding(
@@ -146,7 +149,9 @@ def _winning(lines: Sequence[Line], least_loss: float) -> Finding | None:
         "warning",
         f"over the last {_span(lines):,} images the discriminator's loss was {max(above, 0):.3g} above the least possible one"
         " (median), so the generator hardly learns",
-        "raise generator.lr, lower discriminator.lr, or set objective.real_label to 0.9",
+        "raise generator.lr or lower discriminator.lr"
+        if smoothed  # or there is no label that could be
+        else "raise generator.lr, lower discriminator.lr, or set objective.real_label to 0.9",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from limner import rundir
-from limner.data import Collection, open_source, prepare
+from limner.data import SOURCES, Collection, open_source, prepare
 from limner.data.decode import PIXEL_LIMIT, quiet
 from limner.data.measure import resolve, take_sample
 from limner.data.parallel import default_workers
@@ -104,6 +104,8 @@ class Bench:
             return self._run(what, RunDir.open(path))
         if path.suffix == ".safetensors" or (path / rundir.GENERATOR).is_file():
             return self._generator(what, load(path, self.device))
+        if not path.exists() and ":" not in what and what not in SOURCES:
+            raise InputError(f"{what}: there is no such thing; give a run directory, a generator file or images")
         return self._images(what)
 
     def _run(self, what: str, run: RunDir) -> Evaluation:

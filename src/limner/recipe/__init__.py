@@ -128,6 +128,16 @@ class Recipe(Section):
                 raise InputError(f"recipe {recipe}: cannot be read ({error.strerror or error})") from None
         overrides = overrides or {}
         values = merged(values, overrides)
+        image = values.get("image")
+        if (
+            overrides.get("image.max_side") is not None
+            and isinstance(image, dict)
+            and {"width", "height"} <= image.keys()
+        ):
+            size = f"{image['width']}x{image['height']}"
+            raise RecipeError(
+                [f"image.max_side: decides nothing where the size is given, here {size}; give --size"], where
+            )
         if any(name in overrides for name in tables.SELECTORS):
             # Another network or optimizer was asked for: what the recipe says of the one before goes with it.
             for name in unused_fields(values, cls).keys() - overrides.keys():
@@ -155,7 +165,11 @@ class Recipe(Section):
             section, field = name.split(".")
             return getattr(getattr(self, section), field)
 
-        return cautions(value)
+        def default(name: str) -> Any:
+            section, field = name.split(".")
+            return type(getattr(self, section)).model_fields[field].default
+
+        return cautions(value, default)
 
     def to_toml(self) -> str:
         """Complete and commented TOML; :meth:`from_toml` gives the same recipe back."""

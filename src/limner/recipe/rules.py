@@ -107,6 +107,8 @@ def _contradictions(value: Callable[[str], Any]) -> Iterable[tuple[str, str]]:
         yield "regularizers.every", f"there is nothing to do less often; switch on one of {', '.join(penalties)}"
     if over("augment.target", 0) and not value("augment.policy"):
         yield "augment.target", "there is nothing to adapt; give augment.policy some of color, translation, cutout"
+    if value("evaluation.patience") is not None and value("evaluation.share") == 0:
+        yield "evaluation.patience", "without judging nothing tells when it is enough; give evaluation.share some time"
     batch, micro = value("training.batch_size"), value("training.micro_batch")
     if isinstance(batch, int) and isinstance(micro, int) and micro > batch:
         yield "training.micro_batch", f"must be at most training.batch_size, which is {batch}"
@@ -128,11 +130,12 @@ def _contradictions(value: Callable[[str], Any]) -> Iterable[tuple[str, str]]:
         yield "generator.smooth", f"must be 0 or an odd number from 3 to 9 (found {smooth})"
 
 
-def cautions(value: Callable[[str], Any]) -> list[str]:
+def cautions(value: Callable[[str], Any], default: Callable[[str], Any]) -> list[str]:
     """What is allowed and hardly meant, one line each.
 
     Args:
         value: what a field has, by ``section.field``.
+        default: what it has when nobody sets it.
     """
     bounds = [f"regularizers.{name}" for name in (*tables.REGULARIZERS, "clip")]
     slope_is_bound = any(value(name) for name in bounds) or value("discriminator.norm") == "spectral"
@@ -144,6 +147,15 @@ def cautions(value: Callable[[str], Any]) -> list[str]:
         )
     if value("augment.target") and not value("augment.probability"):
         found.append("augment.target: adapts nothing, because augment.probability, the most that it may be, is 0")
+    for needed, has, idle in (
+        ("schedule.name is constant", value("schedule.name") != "constant", ("schedule.final", "schedule.images")),
+        ("augment.policy is empty", value("augment.policy"), ("augment.probability",)),
+        ("discriminator.reconstruction is off", value("discriminator.reconstruction"), ("objective.reconstruction",)),
+        ("evaluation.share is 0", value("evaluation.share"), ("evaluation.every_images",)),
+    ):
+        for name in idle:
+            if not has and value(name) != default(name):
+                found.append(f"{name} = {value(name)}: does nothing, because {needed}")
     return found
 
 

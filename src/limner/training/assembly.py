@@ -61,7 +61,8 @@ def _classes(recipe: Recipe, collection: Collection) -> dict[str, list[str]]:
     where, found = collection.summary["location"], tuple(collection.classes)
     if collection.labels is None or len(found) < 2:
         raise InputError(
-            f"{where}: has no classes to train on; they are first-level sub-folders or labels. Leave out --classes"
+            f"{where}: has no classes to train on; they are two or more first-level sub-folders, or a label for each picture."
+            " Leave out --classes"
             " (network.conditioning) to train without"
         )
     if recipe.network.classes not in (None, found):

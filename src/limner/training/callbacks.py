@@ -99,7 +99,8 @@ class Measure:
             self._lines = list(self.run.records(rundir.LOG))[-health.MEMORY :]
         self.run.append(rundir.LOG, self.latest)
         self._lines = [*self._lines[-health.MEMORY + 1 :], dict(self.latest)]
-        return self.guard.told(loop, health.watch_log(self._lines, loop.step.objective.least))
+        objective = loop.step.objective
+        return self.guard.told(loop, health.watch_log(self._lines, objective.least, objective.relativistic))
 
     def _note(self, loop: Loop) -> None:
         """Note what the line of this moment will say."""

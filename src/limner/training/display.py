@@ -95,7 +95,7 @@ class Plain(Quiet):
             self._said = now
             new = done - self._first[0]
             left = f", {duration((now - self._began) * (total - done) / new)} left" if new and done < total else ""
-            self.say(f"prepared {done:,} of {total:,} pictures{left}")
+            self.say(f"looked at {done:,} of {total:,} pictures{left}")
 
     def grid(self, path: str) -> None:
         self._grid = path

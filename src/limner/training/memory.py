@@ -144,10 +144,10 @@ def fit(data: str | Path, recipe: Recipe, bound: int | None, seconds: float, say
             continue
         images = most if line[1] <= 0 else min(most, int((MARGIN * bound - line[0]) / line[1]))
         for _ in range(TRIES):
-            images = _even(batch, images)
+            images = even(batch, images)
             chosen = _with(recipe, images, recompute)
             if chosen == recipe:  # which did not fit
-                images = _even(batch, int(images * 0.75) if during == UPDATES else least)
+                images = even(batch, int(images * 0.75) if during == UPDATES else least)
                 chosen = _with(recipe, images, recompute)
             if images < least or chosen == recipe:
                 break
@@ -243,7 +243,7 @@ def _with(recipe: Recipe, images: int, recompute: bool) -> Recipe:
     return recipe.changed({"training.micro_batch": micro, "training.recompute": recompute})
 
 
-def _even(batch: int, images: int) -> int:
+def even(batch: int, images: int) -> int:
     """At most so many images at a time, in parts of equal size, so that no part is left with one or two."""
     if images < 1:
         return 0

@@ -11,15 +11,19 @@ import torch
 
 from limner.data import Collection, prepare
 from limner.device import choose_device
+from limner.judging.inspect.quick import left_out, quick_findings
 from limner.progress import duration
 from limner.recipe import DEFAULT, Recipe
 from limner.training import display as displays
 from limner.training.assembly import networks_for, resolved, total_images
 from limner.training.memory import fit
+from limner.training.preparing import in_time
 from limner.training.room import checkpoint_bytes, most_checkpoint_bytes, most_other_bytes
+from limner.training.schedule import doubts
 from limner.training.sizing import sized
 from limner.training.warm_start import like, take
 
+_KINDS = {1: "grey", 3: "RGB", 4: "RGBA"}
 SECONDS = 3.0
 """Of updates that are timed."""
 
@@ -43,6 +47,8 @@ class Plan:
         after: bytes at the peak by what had been done so far.
         fitted: what was changed so that the training fits into memory; empty where nothing was.
         taken: what it would take from another training; empty where it starts from nothing.
+        cautions: what the recipe says that is hardly meant.
+        notes: what is worth knowing of the pictures.
     """
 
     recipe: Recipe
@@ -59,6 +65,8 @@ class Plan:
     after: Mapping[str, int]
     fitted: str = ""
     taken: str = ""
+    cautions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -89,19 +97,20 @@ class Plan:
             "recompute": self.recipe.training.recompute,
             "fitted": self.fitted,
             "start": self.taken,
-            "cautions": self.recipe.cautions(),
+            "cautions": list(self.cautions),
+            "notes": list(self.notes),
             "disk_bytes": self.checkpoints + self.others,
         }
 
     def describe(self) -> str:
-        """Everything that matters, for people; then the resolved recipe."""
+        """The resolved recipe, and then, where eyes rest on a terminal, everything that matters, for people."""
         data, image, training = self.data, self.recipe.image, self.recipe.training
         images = self.images or round(self.seconds * self.images_per_second)
         skipped = f", {data['skipped_count']} skipped" if data["skipped_count"] else ""
         lines = [
             f"data      {data['location']}: {data['count']:,} pictures{skipped}; {self.epoch_size:,} to train on,"
             f" {data['held_out']['count']:,} held out ({data['held_out']['how']})",
-            f"images    {image.width}x{image.height}, {image.channels} channels, fit {image.fit}",
+            f"images    {image.width}x{image.height} {_KINDS[image.channels or 3]}, fit {image.fit}",
             f"networks  {self.recipe.network.family}: generator {self.parameters[0]:,} parameters,"
             f" discriminator {self.parameters[1]:,}",
             f"training  {images:,} images ({images / self.epoch_size:,.1f} epochs) in batches of {training.batch_size}"
@@ -113,10 +122,11 @@ class Plan:
             f" {self.others / 1e6:,.0f} MB of grids, logs and the report",
         ]
         lines += [f"start     {self.taken}"] if self.taken else []
-        lines += [f"caution   {caution}" for caution in self.recipe.cautions()]
+        lines += [f"caution   {caution}" for caution in self.cautions]
+        lines += [f"note      {note}" for note in self.notes]
         for item in data["skipped"][:10]:
             lines.append(f"skipped   {item['name']}: {item['reason']}")
-        return "\n".join(lines) + "\n\n" + self.recipe.to_toml().rstrip()
+        return self.recipe.to_toml().rstrip() + "\n\n" + "\n".join(lines)
 
 
 def plan(
@@ -143,6 +153,7 @@ def plan(
     device = choose_device(recipe.training.device)
     if start_from is not None:
         recipe = like(recipe, start_from, start_at)
+    asked = recipe.image
     with displays.opened(display) as shown:
         collection = prepare(data, recipe.image, seed=recipe.training.seed, progress=shown.preparing)
         recipe = sized(resolved(recipe, collection, device), collection, device)
@@ -150,6 +161,8 @@ def plan(
         fitted = fit(data, recipe, memory, SECONDS, shown.say, torch.get_num_threads())
     found = fitted.found
     images = total_images(recipe, len(collection.train))
+    cautions = [*recipe.cautions(), *doubts(recipe.schedule, images or in_time(recipe, 1 / found.seconds))]
+    notes = [*collection.summary["warnings"], *left_out(asked, collection), *quick_findings(collection)]
     return Plan(
         recipe=fitted.recipe,
         data=collection.summary,
@@ -167,6 +180,8 @@ def plan(
         after=found.after,
         fitted=fitted.said,
         taken=taken,
+        cautions=tuple(cautions),
+        notes=tuple(notes),
     )
 
 

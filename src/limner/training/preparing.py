@@ -57,8 +57,25 @@ def asks_for_pace(recipe: Recipe) -> bool:
 
 def scheduled(recipe: Recipe, rate: float | None) -> Recipe:
     """The recipe with the images over which rates fall, where minutes decide how long a training is."""
-    settings, minutes = recipe.schedule, recipe.training.minutes
-    if settings.name == "constant" or settings.images is not None or minutes is None or rate is None:
+    settings, images = recipe.schedule, in_time(recipe, rate)
+    if settings.name == "constant" or settings.images is not None or images is None:
         return recipe
-    images = round(60 * minutes * (1 - recipe.evaluation.share) * rate)
     return recipe.changed({"schedule.images": max(settings.warmup_images + 1, images)})
+
+
+def measured(asked: Recipe, recipe: Recipe, was: bool = False) -> dict[str, int]:
+    """What of a recipe was measured when its training began, and may be again when that is to be longer: for the run's events.
+
+    Args:
+        asked: the recipe before.
+        recipe: as it is trained.
+        was: what is set in ``asked`` had been measured.
+    """
+    images = recipe.schedule.images
+    return {"schedule.images": images} if images is not None and (was or asked.schedule.images is None) else {}
+
+
+def in_time(recipe: Recipe, rate: float | None) -> int | None:
+    """About how many images a training sees that ends by the clock; ``None`` for another, or where no rate is known."""
+    minutes = recipe.training.minutes
+    return None if minutes is None or rate is None else round(60 * minutes * (1 - recipe.evaluation.share) * rate)

@@ -18,11 +18,12 @@ from limner.training.distributed import Group
 from limner.training.guard import event
 from limner.training.meeting import joined
 from limner.training.outcome import Outcome
-from limner.training.preparing import paced, ready
+from limner.training.preparing import in_time, measured, paced, ready
 from limner.training.recovery import load_checkpoint
 from limner.training.running import follow, make_judge, run_to_end
+from limner.training.schedule import doubts
 
-ON_THE_WAY = frozenset({"lr", "betas", "alpha", "weight_decay", "clip_norm", "dropout"})
+ON_THE_WAY = frozenset({"lr", "beta1", "beta2", "alpha", "weight_decay", "clip_norm", "dropout"})
 """What may change about a player in the middle of a training: nothing that its weights or its moments are made for."""
 
 
@@ -63,8 +64,9 @@ def go_on(
     with run.locked():
         run.say = shown.say
         run.sweep()
-        before = run.recipe()
-        recipe = _stretched(before.changed(overrides), before)
+        before, events = run.recipe(), list(run.records(rundir.EVENTS))
+        was_measured = "schedule.images" not in overrides and _was_measured(before, events)
+        asked = recipe = _stretched(before.changed(overrides), before, was_measured)
         _check(run, recipe, before)
         checkpoint = _checkpoint(run)
         data, was = run.read_json(rundir.DATA), run.read_json(rundir.ENVIRONMENT)
@@ -77,6 +79,8 @@ def go_on(
         recipe = loop.recipe
         state = {} if checkpoint is None else load_checkpoint(loop, checkpoint)
         images, attempt = loop.progress.images, loop.progress.rollbacks
+        if _has_new_rates(events, overrides):
+            loop.progress.rate_scale = 1.0
         if overrides and loop.images is not None and loop.images < loop.progress.images:
             raise InputError(
                 f"{run.path}: has seen {loop.progress.images:,} images already, more than the {loop.images:,} asked for;"
@@ -89,8 +93,15 @@ def go_on(
         for note in notes:
             shown.say(f"note: {note}")
         if not notes:
-            exact = ", exactly as if it had never stopped" if device.type == "cpu" else ""
+            exact = ", exactly as if it had never stopped" if device.type == "cpu" and not overrides else ""
             shown.say(f"goes on from {images:,} images{exact}")
+        if loop.progress.rate_scale != 1:
+            scale = f"{loop.progress.rate_scale:g} times the recipe's, after {attempt} rollbacks"
+            shown.say(
+                f"note: learning rates are {scale}; --set generator.lr or discriminator.lr begins anew with what is set"
+            )
+        for doubt in doubts(recipe.schedule, loop.images or in_time(recipe, rate)):
+            shown.say(f"caution: {doubt}")
         if recipe != before:
             run.write(rundir.RECIPE, recipe.to_toml())
         run.write(rundir.DATA, collection.summary)
@@ -101,6 +112,7 @@ def go_on(
             # It had all that it was to have; only what comes after the training may be missing.
             loop.ended, loop.reason = "done", str(state["reason"])
         details = {"content_hash": collection.content_hash, "environment": now, "changes": dict(overrides)}
+        details["measured"] = measured(asked, recipe, was_measured)
         run.append(rundir.EVENTS, event("resumed", images, **details))
         had = was.get("memory_bound")
         bound = memory or (had if isinstance(had, int) and had > 0 else None)
@@ -119,6 +131,8 @@ def _check(run: RunDir, recipe: Recipe, before: Recipe) -> None:
         for name in sorted({*values, *had}) if isinstance(values, Mapping) else ():
             fixed = section in ("image", "network") or (section, name) == ("training", "seed")
             fixed |= section in ("generator", "discriminator") and name not in ON_THE_WAY
+            # A layer that drops nothing is left out, so the others' names would change.
+            fixed |= name == "dropout" and bool(values.get(name)) != bool(had.get(name))
             if fixed and values.get(name) != had.get(name):
                 was, now = (said(one.get(name)) for one in (had, values))
                 problems.append(f"{run.path}: {section}.{name} is {was} and cannot be changed on the way (to {now})")
@@ -126,12 +140,34 @@ def _check(run: RunDir, recipe: Recipe, before: Recipe) -> None:
         raise InputError("\n".join(problems))
 
 
-def _stretched(recipe: Recipe, before: Recipe) -> Recipe:
-    """The recipe with a schedule as much longer as its minutes are."""
+def _was_measured(recipe: Recipe, events: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the length of a run's schedule follows from its minutes, or somebody has set it."""
+    told = [line["measured"] for line in events if isinstance(line.get("measured"), Mapping)]
+    if not told:  # begun by a Limner that did not write it down
+        return recipe.training.minutes is not None
+    return bool(recipe.schedule.images is not None and told[-1].get("schedule.images") == recipe.schedule.images)
+
+
+def _stretched(recipe: Recipe, before: Recipe, was_measured: bool) -> Recipe:
+    """The recipe with a measured schedule as much longer as its minutes are, or as long as images and epochs now say."""
     images, minutes, had = before.schedule.images, recipe.training.minutes, before.training.minutes
-    if images is None or minutes is None or had is None or minutes == had or recipe.schedule != before.schedule:
+    if images is None or not was_measured or minutes == had:
         return recipe
+    if minutes is None or had is None:
+        return recipe.changed({"schedule.images": None})
     return recipe.changed({"schedule.images": max(recipe.schedule.warmup_images + 1, round(images * minutes / had))})
+
+
+def _has_new_rates(events: Sequence[Mapping[str, Any]], overrides: Mapping[str, Any]) -> bool:
+    """Whether learning rates were set after the last rollback, which had lowered those before."""
+    new = False
+    for line in (*events, {"event": "resumed", "changes": overrides}):
+        changes = line.get("changes")
+        if line.get("event") == "rollback":
+            new = False
+        elif isinstance(changes, Mapping) and not {"generator.lr", "discriminator.lr"}.isdisjoint(changes):
+            new = True
+    return new
 
 
 def _checkpoint(run: RunDir) -> Path | None:

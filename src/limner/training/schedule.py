@@ -7,6 +7,28 @@ import math
 from limner.errors import InputError
 from limner.recipe import Schedule
 
+_MOST = 0.9
+"""A schedule that is over after less than this share of a training is told of. Lengths in minutes are estimates."""
+
+
+def doubts(settings: Schedule, total: int | None) -> list[str]:
+    """What of a schedule is hardly meant in a training of so many images (``None``: nobody knows), one line each."""
+    if total is None:
+        return []
+    found = []
+    if settings.warmup_images >= total:
+        found.append(
+            f"schedule.warmup_images = {settings.warmup_images:,}: the training ends after {total:,} images, before its rates"
+            " are what the recipe says"
+        )
+    end = settings.images
+    if settings.name != "constant" and end is not None and not settings.final and end < _MOST * total:
+        found.append(
+            f"schedule.images = {end:,}: of {total:,} images, those after that are trained on with rates of 0; leave it out"
+            " (it is the training's length then), or set schedule.final"
+        )
+    return found
+
 
 def rate_scale(settings: Schedule, images: int, total: int | None) -> float:
     """What the recipe's learning rates are multiplied by in one update.

@@ -38,7 +38,7 @@ from limner.rundir import RunDir
 from limner.training.callbacks import Checkpoint
 from limner.training.guard import event
 from limner.training.loop import Loop
-from limner.training.memory import compares_images, file_pages, held
+from limner.training.memory import compares_images, even, file_pages, held
 
 SHORTAGE = "shortage"
 """The event's name."""
@@ -221,7 +221,7 @@ class Shelter:
                 f"memory ran out with one image at a time ({why}); {advice(loop.recipe)}",
             )
             return
-        parts = -(-had // 2)
+        parts = even(batch, -(-had // 2))
         loop.recipe = loop.recipe.changed({"training.micro_batch": parts})
         loop.step.micro_batch = parts
         release_memory()

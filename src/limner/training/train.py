@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from limner import rundir
 from limner.data import Collection
 from limner.device import environment
 from limner.errors import InputError
-from limner.judging.inspect.quick import quick_findings
+from limner.judging.inspect.quick import left_out, quick_findings
 from limner.recipe import DEFAULT, Recipe
 from limner.rundir import RunDir
 from limner.training import display as displays
@@ -23,9 +23,10 @@ from limner.training.guard import event
 from limner.training.meeting import is_ours, job, joined
 from limner.training.memory import fit
 from limner.training.outcome import Outcome
-from limner.training.preparing import paced, ready
+from limner.training.preparing import in_time, measured, paced, ready
 from limner.training.resuming import go_on
 from limner.training.running import follow, make_judge, run_to_end
+from limner.training.schedule import doubts
 from limner.training.sizing import is_sized, sized, widths
 from limner.training.warm_start import begin, like
 
@@ -75,6 +76,7 @@ def train(
             RunDir.check(Path(runs), name)
             if start_from is not None:
                 recipe = like(recipe, start_from, start_at)  # now: mistakes are told before the data is prepared
+        image = recipe.image
         collection, recipe, device = ready(data, group.recipe(recipe), group, shown)
         if not is_sized(recipe):
             shown.say("measuring how wide the networks may be in the time there is")
@@ -82,12 +84,14 @@ def train(
             shown.say(f"networks: {widths(recipe)}")
         if memory is not None:
             recipe = group.recipe(_fitted(data, recipe, memory, group, shown) if group.leads else recipe)
-        _introduce(shown, recipe, collection, group)
+        _introduce(shown, recipe, collection, group, left_out(image, collection))
         judge = make_judge(recipe, collection, device, shown) if group.leads else None
-        loop, rate = paced(recipe, collection, device, group)
+        loop, rate = paced(asked := recipe, collection, device, group)
         if not group.leads:
             return follow(loop, group)
         recipe = loop.recipe
+        for doubt in doubts(recipe.schedule, loop.images or in_time(recipe, rate)):
+            shown.say(f"caution: {doubt}")
         taken = None if start_from is None else begin(loop, start_from, start_at)
         with RunDir.draft(Path(runs), name, default_name or collection.title) as run:
             run.write(rundir.RECIPE, recipe.to_toml())
@@ -95,7 +99,7 @@ def train(
             about = environment(device, recipe.training.precision)
             about |= {"processes": group.size, **({"memory_bound": memory} if memory else {})}
             run.write(rundir.ENVIRONMENT, {**about, **({"job": job()} if job() else {})})
-            run.append(rundir.EVENTS, event("started", 0, command=sys.argv))
+            run.append(rundir.EVENTS, event("started", 0, command=sys.argv, measured=measured(asked, recipe)))
             if taken is not None:
                 run.append(rundir.EVENTS, taken.event())
                 shown.say(taken.describe())
@@ -119,7 +123,9 @@ def _fitted(data: str | Path, recipe: Recipe, memory: int, group: Group, display
     return group.of_all(recipe, fitted.recipe) if group.size > 1 else fitted.recipe
 
 
-def _introduce(display: displays.Display, recipe: Recipe, collection: Collection, group: Group) -> None:
+def _introduce(
+    display: displays.Display, recipe: Recipe, collection: Collection, group: Group, unseen: Sequence[str]
+) -> None:
     """What is trained on, in a line; what was passed over, by name; what is hardly meant."""
     summary, training = collection.summary, recipe.training
     kind = {1: "grey", 3: "RGB", 4: "RGBA"}[collection.channels]
@@ -130,7 +136,7 @@ def _introduce(display: displays.Display, recipe: Recipe, collection: Collection
     )
     for caution in recipe.cautions():
         display.say(f"caution: {caution}")
-    for warning in [*summary["warnings"], *quick_findings(collection)]:
+    for warning in [*summary["warnings"], *unseen, *quick_findings(collection)]:
         display.say(f"note: {warning}")
     skipped = summary["skipped"]
     for item in skipped[:SKIPPED_NAMED]:

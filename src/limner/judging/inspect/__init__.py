@@ -26,13 +26,13 @@ from limner.imaging import png_bytes
 from limner.judging.inspect.advice import Advice, advise
 from limner.judging.inspect.duplicates import STEPS, Duplicates, find_duplicates
 from limner.judging.inspect.outliers import find_outliers
-from limner.judging.inspect.quick import quick_findings
+from limner.judging.inspect.quick import left_out, quick_findings
 from limner.judging.inspect.read import MOST, Reading, read
 from limner.judging.inspect.sheet import Section, draw_sheet
 from limner.progress import counted
 from limner.recipe.text import printable
 
-__all__ = ["MOST", "Inspection", "check_outputs", "inspect", "quick_findings", "write_outputs"]
+__all__ = ["MOST", "Inspection", "check_outputs", "inspect", "left_out", "quick_findings", "write_outputs"]
 
 SHAPES = {
     "1:3": 1 / 3, "1:2": 1 / 2, "9:16": 9 / 16, "2:3": 2 / 3, "3:4": 3 / 4, "4:5": 4 / 5, "square": 1.0,

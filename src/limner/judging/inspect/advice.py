@@ -132,8 +132,8 @@ def _why_size(sizes: Int[np.ndarray, "n 2"], target: Target, chosen: bool, most:
     longest = int(np.median(sizes.max(axis=1)))
     if longest > most:
         return (
-            f"size {said}: the usual shape (longer side {longest} on the median), reduced to {most}, which a laptop trains in "
-            f"hours{enlarged}"
+            f"size {said}: the usual shape (longer side {longest} on the median), reduced to {most}, which two cores train in "
+            f"minutes{enlarged}"
         )
     return f"size {said}: the pictures' own{enlarged}"
 

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from limner.data import Collection
+from limner.data.decode import ALPHA_MODES
+from limner.data.measure import ImageSettings
 from limner.data.sampler import SMALL
 from limner.judging.inspect.read import MOST, runs, uniform_images
 
@@ -17,7 +19,10 @@ _BYTES = 1 << 28
 _PICTURES = 20_000
 """Of more pictures than this, so many, evenly spread, are asked whether they are nearly uniform."""
 _UNIFORM_SIDE = 64
+_COLOURED = ("RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 _UNEVEN = 10.0
+_REDUCED = 1.5
+"""From this factor on it is said that pictures were larger than what is trained on."""
 
 
 def quick_findings(collection: Collection) -> list[str]:
@@ -47,6 +52,42 @@ def quick_findings(collection: Collection) -> list[str]:
         if sizes.max() > _UNEVEN * max(int(sizes.min()), 1):
             small, large = collection.classes[int(sizes.argmin())], collection.classes[int(sizes.argmax())]
             lines.append(f"classes are uneven: {large!r} has {sizes.max():,} pictures, {small!r} has {sizes.min():,}")
+    return lines
+
+
+def left_out(asked: ImageSettings, collection: Collection) -> list[str]:
+    """Short lines on what of the pictures a training does not see, or sees larger than it is; none when it sees all of them.
+
+    Args:
+        asked: the recipe's ``image`` section before it was resolved: what it leaves open follows from the pictures, and what
+            it says may not fit them.
+        collection: the pictures.
+    """
+    summary, lines = collection.summary, []
+    count, modes, sizes = summary["count"], summary["modes"], summary["sizes"]
+    for most, kinds, what in ((4, ALPHA_MODES, "transparency"), (3, _COLOURED, "colours")):
+        had = sum(modes.get(kind, 0) for kind in kinds)
+        if asked.channels is not None and collection.channels < most and had:
+            found = "/".join(kind for kind in kinds if kind in modes)
+            kind = "RGB" if collection.channels == 3 else "grey"
+            lines.append(
+                f"{had:,} of {count:,} pictures are {found}, and {kind} has no {what}; --channels {most} keeps them"
+            )
+            break
+    width, height = collection.width, collection.height
+    across, down = sizes["largest"]
+    if across < width and down < height:
+        lines.append(
+            f"all pictures are smaller than {width}x{height} (the largest is {across}x{down}) and are enlarged; a smaller"
+            " --size takes less time and loses nothing"
+        )
+    across, down, _ = sizes["common"][0]
+    open_size = asked.width is None and asked.height is None and collection.fit != "crops"
+    if open_size and max(across, down) >= _REDUCED * max(width, height):
+        lines.append(
+            f"pictures are reduced to {width}x{height} ({across}x{down} is"
+            f" {'their' if sizes['different'] == 1 else 'the usual'} size); --size N trains on larger ones, which takes longer"
+        )
     return lines
 
 
