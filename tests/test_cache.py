@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,6 +121,35 @@ def test_a_picture_that_vanishes_while_others_are_read_is_named(levels: Path, ke
     summary = prepare(levels, SMALL, cache_dir=kept, workers=1, progress=vanish).summary
     assert summary["count"] == 11
     assert summary["skipped"] == [{"name": "11.png", "reason": "No such file or directory"}]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+def test_a_bad_moment_is_not_for_ever(
+    error: Exception, levels: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture that the disk or the memory refused is read once more, left out, and taken in as soon as it can be read."""
+    real, asked = build.decode, []
+    refused = (levels / "05.png").read_bytes()
+
+    def refuse(data: Any, target: Any, **more: Any) -> Any:
+        asked.append(data == refused)
+        if data == refused and sum(asked) <= failures:
+            raise error
+        return real(data, target, **more)
+
+    monkeypatch.setattr(build, "decode", refuse)
+    failures = 1
+    assert prepare(levels, SMALL, cache_dir=kept / "once").summary["count"] == 12, "the second attempt does it"
+    failures, asked[:] = 10**9, []
+    for hit in (False, True):
+        collection = prepare(levels, SMALL, cache_dir=kept)
+        assert (collection.summary["count"], collection.summary["cache"]["hit"]) == (11, hit)
+        assert collection.summary["skipped"][0]["name"] == "05.png"
+    assert len(asked) == 12 + 1 + 1, "of what is known, only the missing one is asked for again"
+    failures = 0
+    collection = prepare(levels, SMALL, cache_dir=kept)
+    assert (collection.summary["count"], collection.summary["cache"]["hit"]) == (12, False)
+    assert prepare(levels, SMALL, cache_dir=kept).summary["cache"]["hit"]
 
 
 def test_what_is_passed_over_is_told(levels: Path, kept: Path) -> None:

@@ -23,7 +23,7 @@ from limner.errors import InputError
 from limner.sharing.card import card, plain
 from limner.sharing.export import export_safetensors
 from limner.sharing.hub import push
-from limner.sharing.publish import publish
+from limner.sharing.publish import LIST, LIST_FORMAT, publish
 
 TOKEN = "hf_standin"
 
@@ -70,18 +70,39 @@ class Answers(BaseHTTPRequestHandler):
             self.answer({"error": "You shall not\npass"}, status)
         return bool(status)
 
+    def do_HEAD(self) -> None:
+        self.resolved(body=False)
+
+    def resolved(self, body: bool = True) -> None:
+        """One file of a repository, as a download asks for it."""
+        place, _, name = self.path.strip("/").partition("/resolve/main/")
+        content = self.server.files.get(place, {}).get(name)
+        self.send_response(200 if content is not None else 404)
+        for key, value in {
+            "Content-Length": str(len(content or b"")),
+            "ETag": '"1"',
+            "X-Repo-Commit": "0" * 40,
+        }.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(content or b"")
+
     def do_GET(self) -> None:
         if self.refused(b""):
             return
-        place, _, listed = self.path.removeprefix("/api/").partition("/tree/")
-        if not listed:
-            there = place in self.server.created
-            self.answer({"id": place.partition("/")[2]} if there else {"error": "none"}, 200 if there else 404)
+        if "/resolve/" in self.path:
+            self.resolved()
             return
-        found = self.server.files.get(place, {})
-        self.answer(
-            [{"type": "file", "path": name, "size": len(each), "oid": "0" * 40} for name, each in found.items()]
-        )
+        place = self.path.partition("?")[0].removeprefix("/api/")
+        if place not in self.server.created:
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        files = [{"rfilename": name} for name in self.server.files[place]]
+        self.answer({"id": place.partition("/")[2], "siblings": files})
 
     def do_PUT(self) -> None:
         content = self.body()
@@ -155,6 +176,8 @@ def client(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    address = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
@@ -211,15 +234,44 @@ def test_the_page_goes_to_a_static_space_and_leaves_nothing_stale(
 ):
     from limner.sharing import hub as pushing
 
-    pages = iter([{"index.html": b"one", "a/old.js": b"1"}, {"index.html": b"two", "a/new.js": b"2"}])
+    def page(content: bytes, *others: str) -> dict[str, bytes]:
+        files = dict.fromkeys(["index.html", *others], content)
+        return {**files, LIST: json.dumps({"format": LIST_FORMAT, "files": [*files]}).encode(), "README.md": content}
+
+    pages = iter([page(b"one", "a/old.js"), page(b"two", "a/new.js")])
     monkeypatch.setattr(pushing, "_page", lambda *_: next(pages))
     for content in (b"one", b"two"):
+        if content == b"two":
+            client.files["spaces/me/discs"]["notes.md"] = b"somebody's own"
         pushed = push(weights, "me/discs")
         assert client.files["spaces/me/discs"]["index.html"] == content
     assert client.created["spaces/me/discs"]["sdk"] == "static"
-    assert set(client.files["spaces/me/discs"]) == {".gitattributes", "index.html", "a/new.js"}
+    kept = {".gitattributes", "notes.md", "README.md"}
+    assert set(client.files["spaces/me/discs"]) == {*kept, "index.html", "a/new.js", LIST}
     assert pushed.site == f"{client.endpoint}/spaces/me/discs"
     assert pushed.site in client.files["models/me/discs"]["README.md"].decode()
+
+
+@pytest.mark.parametrize(
+    ("place", "files", "words"),
+    [
+        (
+            "spaces",
+            ["app.py", "README.md"],
+            r"the space of that name \(--no-site leaves it alone\) holds .* \(app.py\)",
+        ),
+        ("models", ["README.md", "model.bin"], r"that repository holds something else \(model.bin\)"),
+    ],
+)
+def test_what_somebody_has_put_there_stays(client: Hub, weights: Path, place: str, files: list[str], words: str):
+    client.created[f"{place}/me/discs"] = {}
+    client.files[f"{place}/me/discs"] = dict.fromkeys([".gitattributes", *files], b"mine")
+    with pytest.raises(InputError, match=words):
+        push(weights, "me/discs")
+    assert not client.commits and set(client.files[f"{place}/me/discs"].values()) == {b"mine"}
+    client.files[f"{place}/me/discs"] = {"README.md": b"new"}
+    push(weights, "me/discs")
+    assert len(client.commits) == 2 and client.files[f"{place}/me/discs"]["README.md"] != b"new"
 
 
 @pytest.mark.parametrize(

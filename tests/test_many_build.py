@@ -141,10 +141,15 @@ def flip(path: Path, place: int) -> None:
     path.write_bytes(content)
 
 
+def line(path: Path, number: int) -> int:
+    """Where a line of a file begins."""
+    return len(b"".join(path.read_bytes().splitlines(keepends=True)[:number]))
+
+
 DAMAGE: dict[str, tuple[Callable[[dict[str, Path]], object], int]] = {
     "nothing": (lambda part: None, 63),
     "half a line": (lambda part: cut(part["journal"], 40), 54),
-    "a changed line": (lambda part: flip(part["journal"], 700), 27),
+    "a changed line": (lambda part: flip(part["journal"], line(part["journal"], 4) + 60), 27),
     "another collection's": (lambda part: flip(part["journal"], 20), 0),
     "no journal": (lambda part: part["journal"].unlink(), 0),
     "pixels that never reached the disk": (lambda part: os.truncate(part["pixels"], 20_000), 18),

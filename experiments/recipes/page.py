@@ -28,8 +28,8 @@ WHEN: Mapping[str, str] = {
 REMARKS: Mapping[str, str] = {
     "fewshot": "Initials are letters in their frames, maps are ground, water and rock seen from above, without a place that one"
     " could name; emoji have outlines, limbs and shine. [fewshot.md](fewshot.md) has it beside others.",
-    "quick": "Colours and grounds of maps without shapes, and the checkerboard of its transposed convolutions. Among emoji faces"
-    " and heads come first, because many are alike; the rest are coloured clouds.",
+    "quick": "Colours and grounds of maps without shapes, and the checkerboard of its transposed convolutions. Among emoji"
+    " faces and heads come first, because many are alike; the rest are coloured clouds.",
     "initials": "Ten minutes are 1,529 updates of batches of 32: borders, and dark and light strokes in them behind a"
     " checkerboard; no letter yet.",
     "vanilla": "Shades of two or three letters at once, in loose pixels: no pixel knows of its neighbours.",

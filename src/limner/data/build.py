@@ -20,7 +20,7 @@ from limner.data.parallel import ordered
 from limner.data.sampler import SMALL
 from limner.data.search import SIDE
 from limner.data.sinks import Record, Sink
-from limner.data.sources import Skipped, Source, Unreadable, natural
+from limner.data.sources import Missed, Skipped, Source, Unread, Unreadable, natural
 from limner.errors import InputError
 
 LISTED = 1000
@@ -48,12 +48,14 @@ class _Tally:
     Attributes:
         stop: entries of the source that were looked at, from its beginning.
         skipped: place and reason of each that cannot be used.
+        missed: places of those among them that could not be read just now.
         sizes, modes: how many had which, in the order in which each was met first.
         shapes: height and width of each picture, one after the other, where they differ.
     """
 
     stop: int = 0
     skipped: list[tuple[int, str]] = field(default_factory=list)
+    missed: list[int] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
     shapes: list[int] = field(default_factory=list)
@@ -99,6 +101,7 @@ class _Total:
         self.place = self.skipped_count = 0
         self.gone: Bool[np.ndarray, " n"] = np.zeros(entries, dtype=bool)
         self.skipped: list[tuple[int, str]] = []
+        self.missed: list[int] = []
         self.sizes: Counter[str] = Counter()
         self.modes: Counter[str] = Counter()
         self.shapes = array("i")
@@ -109,6 +112,7 @@ class _Total:
         self.gone[[place for place, _ in facts["skipped"]]] = True
         self.skipped_count += len(facts["skipped"])
         self.skipped += facts["skipped"][: LISTED - len(self.skipped)]
+        self.missed += facts.get("missed", [])[: LISTED - len(self.missed)]
         self.sizes.update(facts["sizes"])
         self.modes.update(facts["modes"])
         self.shapes.extend(facts["shapes"])
@@ -154,6 +158,7 @@ def build(
         for pixels, thumbs, size, mode in pictures:
             if isinstance(pixels, Skipped):
                 tally.skipped.append((tally.stop, pixels.reason))
+                tally.missed += [tally.stop] * isinstance(pixels, Missed)
                 tally.stop += 1
             else:
                 gathered.add(pixels, thumbs)
@@ -233,9 +238,16 @@ def _finish(
             "modes": dict(total.modes.most_common()),
             "skipped": [asdict(item) for item in skipped[:LISTED]],
             "skipped_count": len(source.skipped) + total.skipped_count,
+            "missed": total.missed,
         },
         columns,
     )
+
+
+def read_one(source: Source, target: Target, index: int) -> Decoded:
+    """One picture as it is trained on. Raises Unreadable, or Unread where it may be had another time."""
+    with decoding.reasons():
+        return decode(source.read(index), target)
 
 
 def _pictures(
@@ -245,11 +257,16 @@ def _pictures(
     their mode before."""
 
     def one(index: int) -> tuple[Decoded | Skipped, Thumbs | None]:
+        name = source.entries[index].name
         try:
-            with decoding.reasons():
-                decoded = decode(source.read(index), target)
+            try:
+                decoded = read_one(source, target, index)
+            except Unread:  # disks and networks have bad moments
+                decoded = read_one(source, target, index)
+        except Unread as error:
+            return Missed(name, str(error)), None
         except Unreadable as error:
-            return Skipped(source.entries[index].name, str(error)), None
+            return Skipped(name, str(error)), None
         return decoded, copies.thumbnails(decoded.pixels[None]) if decoded.pixels.nbytes >= _LARGE else None
 
     total = len(source.entries)

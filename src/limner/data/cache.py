@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,21 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from limner.data import decode as decoding
-from limner.data.build import Progress, build
+from limner.data.build import Progress, build, read_one
 from limner.data.columns import Names
 from limner.data.decode import Target
 from limner.data.measure import ImageSettings, Sample, needs_sample, resolve, take_sample
 from limner.data.parallel import default_workers
 from limner.data.sampler import split_groups
 from limner.data.sinks import MemorySink, Record, StoreError
-from limner.data.sources import Digests, Source, open_source
+from limner.data.sources import Digests, Source, Unreadable, open_source
 from limner.data.store import CacheEntry, Store, bound, clear, entries
 
 __all__ = ["CacheEntry", "Collection", "Ragged", "bound", "clear", "entries", "prepare"]
+
+
+_ASKED = 16
+"""So many of the pictures that could not be read are tried again at most."""
 
 
 class Ragged:
@@ -135,12 +140,24 @@ def prepare(
         store.remember(source.location, _to_remember(content_hash, digests, sample))
     key = _key(drawn_hash, target)
     record = store.load(key)
+    if record is not None and _can_be_mended(record, source, target, pixel_limit):
+        record = None
     hit = record is not None
     warnings = list(source.notes)
     if record is None:
         with decoding.quiet(pixel_limit):
             record = _built(source, drawn_hash, target, store, key, workers, progress, warnings)
     return _collection(record, source, target, image.held_out, seed, hit, warnings, began)
+
+
+def _can_be_mended(record: Record, source: Source, target: Target, pixel_limit: int) -> bool:
+    """Whether a picture that could not be read when a collection was prepared can be now: then all of it is prepared anew."""
+    for place in record.meta.get("missed", [])[:_ASKED]:
+        with suppress(Unreadable), decoding.quiet(pixel_limit):
+            if place < len(source.entries):
+                read_one(source, target, place)
+                return True
+    return False
 
 
 def _digests(known: dict[str, Any]) -> Digests:

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from limner.data.parallel import Room
-from limner.data.sources import Unreadable
+from limner.data.sources import Unread, Unreadable
 from limner.errors import InputError
 from limner.recipe.text import printable
 
@@ -46,7 +46,7 @@ _NESTING = threading.Lock()
 
 @contextmanager
 def reasons() -> Iterator[None]:
-    """Whatever goes wrong inside with one picture becomes :class:`Unreadable` with a reason in words.
+    """Whatever goes wrong inside with one picture becomes :class:`Unreadable` (or :class:`Unread`) with a reason in words.
 
     An :class:`InputError` passes: it is about the whole collection, so the next picture would fare no better.
     """
@@ -60,12 +60,16 @@ def reasons() -> Iterator[None]:
         found = re.search(r"\((\d+) pixels\) exceeds limit of (\d+)", str(error))
         counts = f"{int(found[1]):,} pixels are over the limit of {int(found[2]):,}" if found else "over the limit of"
         raise Unreadable(f"{counts} pixels (--pixel-limit raises it)") from None
-    except (MemoryError, RecursionError) as error:
+    except MemoryError as error:
+        raise Unread(type(error).__name__) from None
+    except RecursionError as error:
         raise Unreadable(type(error).__name__) from None
     except Exception as error:  # a damaged file makes a decoder raise nearly anything
         known = error.strerror if isinstance(error, OSError) else None  # without the path, which is named anyway
         text = " ".join((known or str(error)[:1000]).split()) or type(error).__name__
-        raise Unreadable(printable(text[:200])) from None
+        # A number has what the system says; what Pillow says of a damaged file has none.
+        refused = isinstance(error, OSError) and error.errno is not None
+        raise (Unread if refused else Unreadable)(printable(text[:200])) from None
 
 
 def open_image(data: bytes | IO[bytes] | UInt8[np.ndarray, "h w c"], pixel_limit: int) -> Image.Image:

@@ -41,6 +41,10 @@ class Unreadable(LimnerError):
     """One picture cannot be used; the message is the reason. It never ends a run: the picture is named and skipped."""
 
 
+class Unread(Unreadable):
+    """One picture could not be read just now: the machine refused, not the picture. It may be there the next time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One picture of a source, not read yet.
@@ -62,6 +66,11 @@ class Skipped:
 
     name: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missed(Skipped):
+    """A picture that could not be read just now, and why."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ The hub's own client does the talking: its settings hold (``HF_TOKEN``, ``HF_END
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import tempfile
@@ -28,10 +29,12 @@ from limner.sharing.card import card
 from limner.sharing.export import check_export, export_onnx, export_safetensors, load_trained
 from limner.sharing.facts import NO_LICENCE
 from limner.sharing.page import about
+from limner.sharing.publish import LIST, listed
 
 SHEET = 36
 """Pictures on the sheet, about."""
 WEIGHTS, ONNX, SAMPLES, CARD = "generator.safetensors", "generator.onnx", "samples.png", "README.md"
+RECIPE = "recipe.toml"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
@@ -84,7 +87,7 @@ def push(
     at: str = "newest",
     licence: str | None = None,
 ) -> Pushed:
-    """Put a generator on the hub, in one commit: all of it is there, or nothing.
+    """Put a generator on the hub, in one commit: all of it is there, or nothing. What somebody else has put there stays.
 
     Args:
         source: a run directory, a checkpoint or a ``.safetensors`` file.
@@ -95,7 +98,8 @@ def push(
         licence: what its owner says of who may use it; a word that the hub knows (``cc-by-4.0``) is told to it as such.
 
     Raises:
-        InputError: a package or the token is missing, the hub refuses, or there is no such generator.
+        InputError: a package or the token is missing, the hub refuses, there is no such generator, or what has this name on
+            the hub is something else.
         LimnerError: the hub cannot be reached, or the exported files draw other pictures.
     """
     if not _NAME.fullmatch(name) or any(bad in name for bad in ("--", "..")) or name.endswith((".git", ".", "-")):
@@ -113,15 +117,15 @@ def push(
         with _spoken(name):
             if not sys.stderr.isatty():
                 hub.utils.disable_progress_bars()
+            _check_free(_there(hub, api, name, "model"), {CARD}, RECIPE, f"push {name}: that repository")
+            stale = _stale(hub, api, name, set(page)) if site else []
             url = str(api.create_repo(name, private=private, exist_ok=True))
             done = api.create_commit(name, _additions(hub, files), commit_message=f"{generator.images:,} images seen")
             if site:
                 api.create_repo(name, repo_type="space", space_sdk="static", private=private, exist_ok=True)
-                # The names of an earlier page's files say what was in them, so they are others.
-                left = {*api.list_repo_files(name, repo_type="space")} - {*page, ".gitattributes"}
                 changes = [
                     *_additions(hub, page),
-                    *(hub.CommitOperationDelete(path_in_repo=file) for file in sorted(left)),
+                    *(hub.CommitOperationDelete(path_in_repo=file) for file in stale),
                 ]
                 api.create_commit(name, changes, repo_type="space", commit_message=f"{generator.images:,} images seen")
         sizes = {
@@ -129,6 +133,41 @@ def push(
             for file, content in files.items()
         }
     return Pushed(url, str(done.oid), sizes, address)
+
+
+def _there(hub: Any, api: Any, name: str, kind: str) -> set[str]:
+    """The files of a repository; none where there is no such one, and but for what each has."""
+    try:
+        found = api.repo_info(name, repo_type=kind).siblings or []
+    except hub.errors.RepositoryNotFoundError:
+        return set()
+    return {file.rfilename for file in found} - {".gitattributes"}
+
+
+def _check_free(there: set[str], empty: set[str], mark: str, what: str) -> None:
+    """Find out whether a place on the hub is empty, or one that Limner has filled.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if there - empty and mark not in there:
+        first = ", ".join(sorted(there - empty)[:3])
+        raise InputError(f"{what} holds something else ({printable(first, 200)}); push to another name")
+
+
+def _stale(hub: Any, api: Any, name: str, page: set[str]) -> list[str]:
+    """What of an earlier page on the hub is not of the new one: names of files say what is in them, so they are others.
+
+    Raises:
+        InputError: what has this name is no page of Limner's, or its list is damaged.
+    """
+    there = _there(hub, api, name, "space")
+    _check_free(there, {CARD}, LIST, f"push {name}: the space of that name (--no-site leaves it alone)")
+    if LIST not in there:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        found = hub.hf_hub_download(name, LIST, repo_type="space", local_dir=folder, endpoint=api.endpoint)
+        return sorted({*listed(Path(found))} & there - page)
 
 
 def _additions(hub: Any, files: Mapping[str, bytes | Path]) -> list[Any]:
@@ -159,7 +198,7 @@ def _files(
     return {
         CARD: words.encode(),
         SAMPLES: _sheet(generator),
-        "recipe.toml": generator.recipe.to_toml().encode(),
+        RECIPE: generator.recipe.to_toml().encode(),
         WEIGHTS: folder / WEIGHTS,
         ONNX: folder / ONNX,
     }
@@ -182,7 +221,9 @@ def _page(source: str | Path, folder: Path, at: str, name: str, licence: str | N
     files: dict[str, bytes | Path] = {
         path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
     }
-    head = f"---\ntitle: {title}\nsdk: static\napp_file: index.html\nmodels:\n- {name}\ntags:\n- limner\n---\n"
+    head = (
+        f"---\ntitle: {json.dumps(title)}\nsdk: static\napp_file: index.html\nmodels:\n- {name}\ntags:\n- limner\n---\n"
+    )
     files[CARD] = f"{head}\nDraws pictures in your browser, with the generator [{name}](/{name}).\n".encode()
     return files
 

@@ -210,8 +210,15 @@ def _listed(folder: Path) -> list[str] | None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder}: is a file; name a folder")
     path = folder / LIST
-    if not path.is_file():
-        return None
+    return listed(path) if path.is_file() else None
+
+
+def listed(path: Path) -> list[str]:
+    """The names in a page's list of its files.
+
+    Raises:
+        InputError: it is damaged.
+    """
     try:
         found = json.loads(path.read_bytes())
         names = found["files"]

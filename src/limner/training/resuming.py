@@ -193,6 +193,11 @@ def _inexact(
             f"{data['location']} has changed since this training began; it goes on with what is there now,"
             " not as it would have"
         )
+    elif len(collection.names) != data.get("count", len(collection.names)):
+        notes.append(
+            f"{data['location']}: {data['count']:,} of its pictures could be read when this training began, and"
+            f" {len(collection.names):,} can now; it goes on with these, not as it would have"
+        )
     changed = []
     for key in ("torch", "processor", "device", "threads", "precision"):
         had = list(dict.fromkeys(str(one[key]) for one in before if key in one))
