@@ -15,7 +15,7 @@ from limner.errors import InputError
 from limner.judging.comparison import Comparison, compare
 from limner.judging.comparison.configurations import Given
 from limner.judging.comparison.page import build_page
-from limner.judging.comparison.statistics import Readings, difference, mean, over_blocks, student
+from limner.judging.comparison.statistics import Readings, difference, freedom, mean, over_blocks, student
 from limner.judging.comparison.words import describe, headline
 from limner.judging.figures import Figure
 from report_support import Page
@@ -32,8 +32,8 @@ def readings(*values: float | None, half: float = 0.001) -> Readings:
 
 
 def test_students_t_is_that_of_scipy() -> None:
-    for freedom in [*range(1, 60), 100, 1000, 10**6]:
-        assert student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=2e-5)
+    for number in [*range(1, 60), 100, 1000, 10**6]:
+        assert student(number) == pytest.approx(stats.t.ppf(0.975, number), rel=2e-5)
     with pytest.raises(ValueError):
         student(0)
 
@@ -86,6 +86,35 @@ def test_a_run_that_diverged_counts_as_worse() -> None:
     some = difference(NAME, readings(0.01, None), readings(0.1, 0.1))
     assert some.verdict == "too few seeds to tell" and "broke off in 1 of 2 seeds" in some.words
     assert difference(NAME, readings(None, None), readings(None, None)).words == "cannot be compared: both broke off"
+    for lost, count, verdict in ((9, 10, "worse"), (4, 5, "worse"), (3, 4, "too few seeds to tell")):
+        # Fisher's exact test, one-sided: 10 / 167,960 and so on; 4 of 5 against 0 of 5 is 0.024, 3 of 4 is 0.071.
+        chance = stats.fisher_exact([[lost, count - lost], [0, count]])[1]
+        assert (chance < 0.05) == (verdict == "worse")
+        found = difference(NAME, readings(*[None] * lost, *[0.1] * (count - lost)), readings(*[0.1] * count))
+        assert found.verdict == verdict and f"broke off in {lost} of {count} seeds" in found.words
+
+
+def test_what_mostly_broke_off_is_not_the_best(tmp_path: Path) -> None:
+    runs = [
+        fake_run(tmp_path / f"{name}-seed{seed}", seed, level, diverged=seed < lost, generator__lr=rate)
+        for name, rate, level, lost in (("base", 2e-4, 0.31, 0), ("fine", 1e-4, 0.22, 0), ("wild", 1e-3, 0.20, 3))
+        for seed in range(4)
+    ]
+    told = compare(runs)
+    assert headline(told).endswith("the best mean has fine.")
+    (line,) = [line for line in describe(told).splitlines() if line.strip().startswith("wild")]
+    assert "1 of 4" in line
+
+
+def test_degrees_of_freedom_are_those_of_welch() -> None:
+    random = np.random.default_rng(3)
+    for count in (3, 5, 9):
+        one, two = random.normal(size=count), 7 * random.normal(size=count)
+        exact = stats.ttest_ind(one, two, equal_var=False).df
+        assert freedom(one.tolist(), two.tolist()) == int(exact)
+        assert freedom(one.tolist(), (one + 3).tolist()) == 2 * (count - 1), "equally spread"
+        assert freedom(one.tolist(), [1.0] * count) == count - 1, "one side does not vary"
+    assert freedom([1, 2], [1, 9]) == 2 and freedom([1, 1, 1], [2, 2, 2]) == 4
 
 
 def test_alike_configurations_are_called_different_about_as_rarely_as_promised() -> None:

@@ -231,6 +231,13 @@ def test_share_intervals_hold_what_other_samples_give():
         assert 0.6 <= width / np.std([figure.value for figure in figures]) <= 2.0, name
 
 
+def test_copies_of_the_real_images_lie_among_them():
+    """Most balls have no radius then: what rounding makes of equal points must not decide."""
+    real = np.repeat(normal(31, 6, 9) + 50, 10, axis=0)
+    found = distances.prdc(real, real[np.random.default_rng(0).permutation(60)])
+    assert [found[name].value for name in ("precision", "recall", "coverage")] == [1.0, 1.0, 1.0]
+
+
 def test_classes_are_told_apart():
     real = np.concatenate([normal(21, 60, 4), normal(22, 40, 4) + 20])
     labels = np.repeat([0, 2], [60, 40])

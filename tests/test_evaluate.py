@@ -17,7 +17,7 @@ from limner.judging.evaluate import Judge, thinned
 from limner.judging.features import open_extractor
 from limner.judging.figures import KINDS, Figure
 from limner.judging.reference import reference
-from limner.judging.subjects import Bench, Evaluation, class_table, table
+from limner.judging.subjects import Bench, Evaluation, _all, class_table, table
 from limner.recipe import Image as ImageSettings
 from limner.recipe import Recipe
 from limner.training.display import Quiet
@@ -201,8 +201,50 @@ def test_classes_have_figures_of_their_own(tmp_path: Path):
     assert classes["discs"]["coverage"]["value"] > 0.8 and classes["bars"]["coverage"]["value"] == 0.0
     assert classes["bars"]["real_share"]["value"] == pytest.approx(0.5)
     shown = class_table(Evaluation("x", None, {"classes": classes})).splitlines()
-    assert len(shown) == 3 and shown[1].split()[0] == "bars" and shown[1].split()[-1] == "60"
+    assert len(shown) == 3 and shown[1].split()[0] == "bars" and shown[1].split()[-1] == "25", (
+        "of 50 samples and as many"
+    )
     assert class_table(Evaluation("x", None, {"classes": {}})) == ""
+
+
+def test_a_class_is_reached_as_much_as_all_are(tmp_path: Path):
+    """Eight real images for each generated one would leave most real ones without one near; equally many do not."""
+    pictures = discs(450, 16, 16, 1)
+    save(pictures[::2], tmp_path / "set" / "even")
+    save(pictures[1::2], tmp_path / "set" / "odd")
+    collection = prepare(tmp_path / "set", ImageSettings(held_out=0))
+    judge = Judge(reference(collection, open_extractor("limner"), seed=0, most=450))
+    samples = np.stack([np.asarray(picture)[..., None] for picture in discs(60, 16, 16, 1, seed=5)])
+    found = judge.everything(samples, list(range(60)))
+    whole = found["figures"]["coverage"]["value"]
+    for figures in found["classes"].values():
+        assert figures["coverage"]["value"] == pytest.approx(whole, abs=0.15)
+        assert figures["coverage"]["real"] < 60
+
+
+def test_of_few_real_images_all_samples_are_heard(tmp_path: Path):
+    """A generator that draws all of five pictures equally often is as varied as they are, and no collapse."""
+    save(discs(5, 16, 16, 1), tmp_path / "set")
+    collection = prepare(tmp_path / "set", ImageSettings(width=16, height=16, channels=1, held_out=0))
+    judge = Judge(reference(collection, open_extractor("limner"), seed=0, most=100))
+    own = np.asarray(collection.images)
+    figures = judge.figures(np.concatenate([own] * 20))["figures"]
+    for name in ("kernel_distance", "diversity"):
+        assert (figures[name]["real"], figures[name]["generated"]) == (5, 100), name
+    assert figures["recall"]["generated"] == 5
+    assert judge.figures(own)["copying"].get("reason") != "the samples are nearly all alike", "five that differ"
+    assert judge.figures(np.repeat(own[:1], 5, 0))["copying"]["reason"] == "the samples are nearly all alike"
+
+
+def test_images_are_taken_in_any_order_but_that_of_their_names(tmp_path: Path):
+    """Figures may take the first of them: by name those would be of the first class alone."""
+    save(discs(30, 8, 8, 1), tmp_path / "set")
+    images = prepare(tmp_path / "set", ImageSettings(width=8, height=8, held_out=0))
+    for count in (100, 30, 12):
+        pixels, names = _all(images, count)
+        assert len(pixels) == len(set(names)) == min(count, 30) and names != sorted(names, key=str)
+        places = [list(images.names).index(str(name)) for name in names]
+        assert np.array_equal(pixels, np.asarray(images.images)[places])
 
 
 def test_a_figure_keeps_its_meaning_in_json():

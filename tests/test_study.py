@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from conftest import Cli
+from conftest import Cli, discs
+from export_support import small
+from limner.data import prepare
 from limner.errors import InputError
-from limner.recipe import Recipe
+from limner.recipe import Image, Recipe
 from limner.rundir import RunDir
-from limner.study import shows, store
+from limner.study import run, shows, store
 from limner.study.child import result_path
 from limner.study.conduct import check, conduct
 from limner.study.file import StudyError, read_study
@@ -400,3 +403,17 @@ def test_a_run_that_was_not_judged_at_its_end_is_not_done(tmp_path: Path) -> Non
     assert not is_judged(ended)
     again = do(task, Deaf())  # type: ignore[arg-type]
     assert again is not None and again["figures"]["kernel_distance"]["value"] is not None
+
+
+def test_a_common_yardstick_asks_for_classes_as_often_as_it_has_them(tmp_path: Path):
+    generator = small("dcgan", 8, 8, 1, classes=2)
+    for name in ("kind 0", "kind 1"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for number, picture in enumerate(discs(6 if name == "kind 0" else 2, 8, 8, 1)):
+            picture.save(tmp_path / "set" / name / f"{number}.png")
+    drawn = run._drawn(generator, prepare(tmp_path / "set", Image(width=8, height=8, channels=1, held_out=0)), 16)
+    plain = [generator.draw(generator.latents([seed]), [label])[0] for seed in range(16) for label in (0, 1)]
+    asked = [
+        next(label for label in (0, 1) if np.array_equal(drawn[seed], plain[2 * seed + label])) for seed in range(16)
+    ]
+    assert drawn.shape == (16, 8, 8, 1) and abs(asked.count(0) - 12) <= 1

@@ -138,17 +138,23 @@ class Judge:
 
     def _figures(self, features: Any, pixels: Pixels) -> dict[str, Figure]:
         """Figures of equally many real and generated images: recall and coverage depend on how many there are of one for
-        each of the other, and so mean the same for samples as for the yardstick."""
+        each of the other, and so mean the same for samples as for the yardstick. Kernel distance and diversity mean the same at
+        any number: of few real images, all that was generated is worth hearing."""
         count = min(len(self.sample), len(pixels))
         real = self.sample.first(count)
-        return distances.all_figures(real.features, features[:count], real.pixels, pixels[:count])
+        found = distances.all_figures(real.features, features[:count], real.pixels, pixels[:count])
+        if len(pixels) > count:
+            found["kernel_distance"] = distances.kernel_distance(real.features, features)
+            found["diversity"] = distances.diversity(real.features, features)
+        return found
 
     def _copying(self, features: Any, pixels: Pixels) -> dict[str, Any]:
         reference, train = self.reference, self.reference.train
         if reference.fresh_crops:
             return {"verdict": "not tested", "reason": "training cuts a fresh piece each time, so none is seen twice"}
         # Of the first few alone: among many that are all alike, every pair is a candidate.
-        if len(pixels) and len(np.unique(near_copy_groups(pixels[:WITNESSES]))) < DIFFERENT:
+        kinds = len(np.unique(near_copy_groups(pixels[:WITNESSES]))) if len(pixels) else 0
+        if len(pixels) and kinds < min(DIFFERENT, len(pixels)):
             # One picture over and over is one witness, not a thousand.
             return {"verdict": TOO_FEW, "reason": "the samples are nearly all alike"}
         few = thinned(train.groups, ALIKE)
@@ -169,8 +175,10 @@ class Judge:
         collection = self.reference.collection
         if collection.labels is None:
             return {}
-        labels = collection.labels[self.sample.places]
-        found = distances.class_figures(self.sample.features, labels, features)
+        # Equally many of both, as for the whole: else a class of a large collection would seem to be reached less.
+        count = min(len(self.sample), len(features))
+        real = self.sample.first(count)
+        found = distances.class_figures(real.features, collection.labels[real.places], features[:count])
         return {
             collection.classes[number]: {kind: figure.values() for kind, figure in figures.items()}
             for number, figures in found.items()

@@ -219,13 +219,11 @@ class Bench:
 
 
 def _all(images: Collection, count: int) -> tuple[Pixels, list[str | int]]:
-    """Up to so many images of a collection, and their names."""
-    assert isinstance(images.images, np.ndarray)
-    places = np.arange(len(images.names))
-    if len(places) > count:
-        from limner import noise
+    """Up to so many images of a collection, and their names: in a random order, as figures may take the first of them."""
+    from limner import noise
 
-        places = np.sort(noise.permutation(0, noise.Stream.EVALUATION, 2, len(places))[:count])
+    assert isinstance(images.images, np.ndarray)
+    places = noise.permutation(0, noise.Stream.EVALUATION, 2, len(images.names))[:count]
     return np.asarray(images.images[places]), [images.names[int(place)] for place in places]
 
 

@@ -15,13 +15,13 @@ import torch
 from PIL import Image as Pillow
 
 from limner import durable, imaging, rundir
-from limner.data import prepare
+from limner.data import Collection, prepare
 from limner.errors import InputError, LimnerError
 from limner.generator import TrainedGenerator, load
 from limner.judging.evaluate import Judge as Judging
 from limner.judging.features import open_extractor
 from limner.judging.figures import Figure
-from limner.judging.reference import reference
+from limner.judging.reference import asked_labels, reference
 from limner.recipe import Recipe
 from limner.rundir import RunDir, lock
 from limner.study.child import LOCKED_SECONDS, NEWS_SECONDS, Link, result_path
@@ -207,7 +207,7 @@ def judged_alike(run: RunDir, judge: Judge) -> dict[str, Any]:
     collection = prepare(judge.data, type(recipe.image).model_validate(wanted), seed=0)
     real = reference(collection, open_extractor(recipe.evaluation.extractor, "cpu"), seed=0, most=judge.images)
     count = min(judge.images, max(128, len(collection.train)))
-    pixels = _resized(_drawn(generator, count), judge.width, judge.height)
+    pixels = _resized(_drawn(generator, collection, count), judge.width, judge.height)
     record = Judging(real, judge.images).figures(pixels)
     sheet = imaging.png_bytes(imaging.enlarged(imaging.grid(pixels[:36]), 384))
     durable.atomic_write(run.path / COMMON_SHEET, sheet)
@@ -215,8 +215,9 @@ def judged_alike(run: RunDir, judge: Judge) -> dict[str, Any]:
     return {COMMON: {"figures": values, "data": collection.title, "size": [judge.width, judge.height]}}
 
 
-def _drawn(generator: TrainedGenerator, count: int) -> imaging.Batch:
-    return generator.draw(generator.latents(np.arange(count)))
+def _drawn(generator: TrainedGenerator, collection: Collection, count: int) -> imaging.Batch:
+    """So many pictures; of a generator with classes, of each as many as the collection has."""
+    return generator.draw(generator.latents(np.arange(count)), asked_labels(generator.classes, collection, count))
 
 
 def _resized(pixels: imaging.Batch, width: int, height: int) -> imaging.Batch:

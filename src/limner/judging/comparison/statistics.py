@@ -150,8 +150,21 @@ def difference(name: str, mine: Readings, other: Readings, *, what: str = "seeds
         return Difference("too few seeds to tell", value, None, better, worse, 1, words)
     seeds = (spread(first) + spread(second)) / count
     measured = sum(error**2 for error in errors) / count**2
-    half = max(student(2 * (count - 1)) * math.sqrt(seeds), Z95 * math.sqrt(measured))
+    half = max(student(freedom(first, second)) * math.sqrt(seeds), Z95 * math.sqrt(measured))
     return Difference(*_judged(name, gain, half, value, better, worse, count, what))
+
+
+def freedom(first: Sequence[float], second: Sequence[float]) -> int:
+    """Degrees of freedom of a difference of two means of n values each, rounded down (Welch 1947): n - 1, where only one side
+    varies, to 2 (n - 1), where both vary alike.
+
+    Of two values each, spreads say so little that this would find nothing at all; there they are taken for equal.
+    """
+    count = len(first)
+    mine, other = spread(first), spread(second)
+    if count < 3 or not mine + other:
+        return 2 * (count - 1)
+    return math.floor((count - 1) * (mine + other) ** 2 / (mine**2 + other**2) + 1e-9)
 
 
 def over_blocks(name: str, gains: Sequence[float], *, value: float, what: str) -> Difference:
@@ -207,7 +220,8 @@ def _diverged(name: str, lost: int, won: int, count: int, what: str) -> Differen
         return Difference("too few seeds to tell", None, None, won, lost, count, words)
     who, number = ("broke off", lost) if lost else ("the other broke off", won)
     said = f"{who} in {number} of {count} {what}"
-    if number == count and count > 1:
+    # So many on one side only: by chance (Fisher's exact test, two-sided) in less than one case in twenty, or all there are.
+    if (number == count and count > 1) or 2 * math.comb(count, number) < 0.05 * math.comb(2 * count, number):
         verdict: Outcome = "worse" if lost else "better"
         return Difference(verdict, None, None, won, lost, count, f"{verdict}: {said}")
     return Difference("too few seeds to tell", None, None, won, lost, count, f"too few {what} to tell: {said}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 from limner.judging.comparison import Comparison
 from limner.judging.comparison.statistics import COMPARED
 from limner.judging.comparison.views import View
+from limner.judging.figures import Figure
 from limner.judging.report.words import counted, figure_words, sentence
 
 MOST_LINES = 60
@@ -68,8 +70,15 @@ def _best(found: Comparison, view: View) -> str | None:
         for one in found.configurations
         if (own := found.mean(view, one.name, found.metric)) is not None
         and (one.name == found.reference or verdicts[one.name].verdict != "cannot be compared")
+        and None not in view.figures(one.name, found.metric).values()  # whose other seeds broke off is not the best
     }
     return min(values, key=lambda name: values[name]) if values else None
+
+
+def _seeds(figures: Collection[Figure | None]) -> str:
+    """How many seeds there are, and of how many a mean is, where some broke off."""
+    left = sum(figure is not None for figure in figures)
+    return str(left) if left == len(figures) else f"{left} of {len(figures)}"
 
 
 def _table(found: Comparison, view: View) -> list[str]:
@@ -81,7 +90,7 @@ def _table(found: Comparison, view: View) -> list[str]:
         rows.append(
             [
                 one.name,
-                str(len(figures)),
+                _seeds(figures.values()),
                 "-" if own is None else figure_words(found.metric, own),
                 "" if against is None else against.words,
             ]

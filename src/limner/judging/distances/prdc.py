@@ -45,7 +45,8 @@ def cover(centres: Float[np.ndarray, "c d"], points: Float[np.ndarray, "p d"], k
     own = np.arange(len(centres))
     k = min(k, len(centres) - 1)
     near, where = nearest(centres, centres, min(k + 1, len(centres) - 1), query_groups=own, point_groups=own)
-    edge, grown = _edge(near[:, k - 1]), _edge(near[:, -1])
+    size = float(np.mean(np.square(centres - centres.mean(axis=0)).sum(axis=1)))
+    edge, grown = _edge(near[:, k - 1], size), _edge(near[:, -1], size)
     inside = np.zeros(len(points), dtype=np.int64)
     holds, ring = np.zeros(len(centres), dtype=np.int64), np.zeros(len(centres), dtype=np.int64)
     for rows, squared in distances(points, centres):
@@ -57,9 +58,9 @@ def cover(centres: Float[np.ndarray, "c d"], points: Float[np.ndarray, "p d"], k
     return Cover(inside, holds, holds - gained)
 
 
-def _edge(radius: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Squared, and wider by what rounding makes of equal distances."""
-    return np.asarray(radius**2 * (1.0 + 1e-9) + 1e-12 * float(np.median(radius**2)))
+def _edge(radius: Float[np.ndarray, " n"], size: float) -> Float[np.ndarray, " n"]:
+    """Squared, and wider by what rounding makes of equal distances among points of this mean square (of copies, 0 as well)."""
+    return np.asarray(radius**2 * (1.0 + 1e-9) + 1e-12 * size)
 
 
 @dataclass(frozen=True, eq=False)
