@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -173,6 +174,26 @@ def test_what_is_damaged_is_decoded_again(
     prepare(folder, SMALL, cache_dir=kept, progress=lambda done, _: seen.append(done))
     assert good <= seen[0] <= 1.2 * good + 2, "some entries cannot be read, and belong to a portion too"
     assert contents(kept) == contents(tmp_path / "whole")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are locked otherwise")
+def test_who_comes_while_another_is_finishing_takes_nothing_from_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pixels that have their name while the facts are not written are of one who was killed, or is just about to be done."""
+    real, met = sinks.write_json, []
+
+    def late(path: Path, values: Any) -> None:
+        if path.parent.name == "collections":
+            with sinks.DiskSink(path.parent, path.stem) as other:
+                met.append(other.portions)
+        real(path, values)
+
+    monkeypatch.setattr(sinks, "write_json", late)
+    made = prepare(folder, SMALL, cache_dir=tmp_path / "kept")
+    assert met == [[]] and made.summary["cache"]["path"] is not None
+    assert not any("cannot be written" in line for line in made.summary["warnings"])
+    assert prepare(folder, SMALL, cache_dir=tmp_path / "kept").summary["cache"]["hit"]
 
 
 def test_killed_between_the_last_renames(

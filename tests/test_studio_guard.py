@@ -99,7 +99,9 @@ def test_beyond_this_machine_a_token_has_to_be_known(tmp_path: Path) -> None:
     assert asking.get("/api/runs?token=another-token-of-16").status_code == 401
     assert asking.get("/api/runs", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert asking.get("/api/runs", headers={"authorization": "Bearer x"}).status_code == 401
-    assert asking.get("/api/runs", headers={"cookie": f"limner-studio={TOKEN}"}).status_code == 401  # it holds a proof
+    assert (
+        asking.get("/api/runs", headers={"cookie": f"limner-studio-8377={TOKEN}"}).status_code == 401
+    )  # it holds a proof
     entered = asking.get(f"/?run=a%20b&token={TOKEN}", follow_redirects=False)
     assert entered.status_code == 303
     assert entered.headers["location"] == "/?run=a+b"
@@ -107,6 +109,15 @@ def test_beyond_this_machine_a_token_has_to_be_known(tmp_path: Path) -> None:
     assert {"HttpOnly", "SameSite=Strict"} <= set(entered.headers["set-cookie"].split("; "))
     assert asking.get("/api/runs").status_code == 200  # by the cookie
     assert asking.get("/api/runs", headers={"host": "evil.example"}).status_code == 421
+    # Another studio of this host has the same cookies, and neither takes the other's nor shows it anything.
+    other = client(made, "http://192.168.0.7:8378")
+    other.cookies.update(asking.cookies)
+    assert other.get("/api/runs").status_code == 401
+    other.get(f"/?token={TOKEN}")
+    asking.cookies.update(other.cookies)
+    assert [one.get("/api/runs").status_code for one in (asking, other)] == [200, 200]
+    (mine, theirs) = {cookie.name: cookie.value for cookie in asking.cookies.jar}.values()
+    assert mine != theirs
 
 
 def test_the_way_in_leads_nowhere_else(tmp_path: Path) -> None:

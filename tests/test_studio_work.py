@@ -186,6 +186,20 @@ def test_jobs_take_turns_are_done_once_and_can_be_cancelled(monkeypatch: pytest.
     assert {job.state for job in begun} == {"cancelled"}
 
 
+def test_what_was_done_and_is_gone_is_done_again() -> None:
+    """A job that is over is no answer to the same question: what it had left may have been removed."""
+    made = Jobs()
+    made._start_next = lambda: None  # type: ignore[method-assign]
+    first = made.begin(Job("export", {}, key="export a"))
+    assert made.begin(Job("export", {}, key="export a")) is first
+    for state in ("done", "failed", "cancelled"):
+        first.state = state
+        again = made.begin(Job("export", {}, key="export a"))
+        assert again is not first and again.state == "waiting"
+        first = again
+    made.close()
+
+
 def test_exported_snapshots_take_bounded_room(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     run = full_run(tmp_path / "runs" / "run", frames=1).path

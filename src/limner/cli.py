@@ -41,7 +41,7 @@ from limner.cli_options import (
     read_settings,
     read_size,
 )
-from limner.errors import LimnerError
+from limner.errors import InputError, LimnerError
 from limner.progress import guard
 from limner.timing import Timings, measured
 
@@ -146,6 +146,8 @@ def train(
     }
     chosen = read_recipe(recipe, flags, size, settings)  # checked before anything heavy is imported
     bound = None if memory is None else read_bytes(memory, "--memory")
+    if source is None and at != "newest":
+        raise InputError(f"--at {at}: says where in another training to begin; give that one with --from")
     if classes and chosen.network.conditioning == "none":
         chosen = read_recipe(recipe, {**flags, "network.conditioning": "projection"}, size, settings)
     from limner.data.sources import kind_of

@@ -31,6 +31,8 @@ from limner.errors import InputError
 from limner.recipe.text import printable
 
 IMAGE_KEYS = ("images", "image", "x_train", "x", "X", "data", "arr_0")
+LABEL_BYTES = 4096
+"""A label is no longer."""
 LABEL_KEYS = ("labels", "label", "y_train", "y", "Y", "targets", "arr_1")
 PICTURE_BYTES = 1 << 28
 """Of one picture of an array at most: a header may announce anything."""
@@ -96,8 +98,8 @@ class ArraySource(Source):
             raise InputError(
                 f"data {path}: {count:,} pictures of {each:,} bytes each are announced; at most {PICTURE_BYTES:,} are read"
             )
-        if labels is not None and len(labels) != count:
-            raise InputError(f"data {path}: {len(labels)} labels for {count} images; there must be one each")
+        if labels is not None:
+            check_labels((len(labels),), np.dtype(object), (count,), path)
         self.entries = numbered(count, labels, each)
         self._together = max(1, _AT_ONCE // each)
 
@@ -216,6 +218,21 @@ def _channels_first(shape: tuple[int, ...], location: str) -> bool:
     return first
 
 
+def check_labels(shape: tuple[int, ...], dtype: np.dtype[Any], images: tuple[int, ...], path: Path) -> None:
+    """Find out whether labels may fit their images, before they are unpacked: a few bytes may unpack to millions.
+
+    Raises:
+        InputError: they do not.
+    """
+    if shape[:1] != images[:1]:
+        count = shape[0] if shape else 1
+        raise InputError(f"data {path}: {count} labels for {images[0]} images; there must be one each")
+    if dtype.itemsize > LABEL_BYTES or math.prod(shape[1:]) > 1:
+        raise InputError(
+            f"data {path}: labels of shape {list(shape)} of {dtype}; give one a picture, a number or a name"
+        )
+
+
 def label_texts(labels: Shaped[np.ndarray, "*shape"], location: str) -> list[str]:
     """Labels of any simple type as texts.
 
@@ -287,7 +304,10 @@ def open_npz(location: str | Path) -> ArraySource:
             raise InputError(f"data {path}: {name!r} cannot be read ({why(error)})") from None
 
     name = next((name for name in LABEL_KEYS if name in members and name != key), None)
-    labels = None if name is None else label_texts(load(name), str(path))
+    labels = None
+    if name is not None:
+        check_labels(members[name].shape, members[name].dtype, members[key].shape, path)
+        labels = label_texts(load(name), str(path))
     return ArraySource(
         path, "npz", Stack(members[key].shape, members[key].dtype, lambda: load(key)), labels, {"": path}
     )

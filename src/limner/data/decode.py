@@ -1,15 +1,15 @@
 """One picture in any format becomes pixels of one shape: oriented, in the wanted mode, fitted, uint8.
 
-The order of things: open, draft (JPEG decodes at a fraction of its size for next to nothing), orient by EXIF, bring to
-one of four plain modes (grey, grey and alpha, RGB, RGBA), resample once with antialiasing (premultiplied where there is
-alpha), change the number of channels, pad.
+The order of things: open, draft (JPEG decodes at a fraction of its size for next to nothing), orient by EXIF, bring colours of
+another profile to sRGB (:mod:`limner.data.profiles`), bring to one of four plain modes (grey, grey and alpha, RGB, RGBA),
+resample once with antialiasing (premultiplied where there is alpha), change the number of channels, pad.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -24,12 +24,13 @@ from limner.data.opening import inside
 from limner.data.opening import open_image as open_image
 from limner.data.opening import quiet as quiet
 from limner.data.opening import reasons as reasons
+from limner.data.profiles import in_srgb
 from limner.data.sources import Unreadable
 
 Fit: TypeAlias = Literal["crop", "pad", "stretch", "crops"]
 Background: TypeAlias = Literal["white", "black"]
 
-VERSION = 1
+VERSION = 2
 """Goes up when the same file would become other pixels, so that caches of older versions are not used."""
 
 CROPS_REACH = 16
@@ -183,7 +184,12 @@ def load(image: Image.Image, scale: float = 1.0, *, grey: bool = False) -> Image
     with inside(kind):
         image.load()
     turn = _TURNS.get(_orientation(image))  # asked again: Pillow turns TIFF by itself, PNG may have its EXIF at the end
-    for change in (lambda given: given if turn is None else given.transpose(turn), lambda given: _plain(given, kind)):
+    changes: tuple[Callable[[Image.Image], Image.Image], ...] = (
+        lambda given: given if turn is None else given.transpose(turn),
+        in_srgb,
+        lambda given: _plain(given, kind),
+    )
+    for change in changes:
         changed = change(image)
         if changed is not image:
             image.close()  # a large one is not to be held three times over

@@ -23,7 +23,7 @@ from uuid import uuid4
 import numpy as np
 from jaxtyping import Shaped
 
-from limner.data.arrays import UNPACKED_BYTES, ArraySource, Stack, label_texts
+from limner.data.arrays import UNPACKED_BYTES, ArraySource, Stack, check_labels, label_texts
 from limner.data.sources import open_regular
 from limner.data.store import cache_root, expanded
 from limner.errors import InputError
@@ -86,6 +86,8 @@ def open_idx(location: str | Path) -> ArraySource:
     beside = _labels_of(images)
     if beside is not None:
         parts["labels"] = beside
+        its_shape, its_dtype, _ = _header(beside)
+        check_labels(its_shape, its_dtype, shape, beside)
         values = _values(beside)
         labels = label_texts(values, str(beside))
         if hashlib.sha256(_packed(values)).hexdigest() in _FASHION_LABELS:

@@ -14,7 +14,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -42,13 +42,21 @@ class Journal:
         files: what grows.
         identity: what the journal is of; one of something else counts for nothing.
         shared: whether others may look for these files too, so that they have to be locked.
+        mend: called once they are, before anything is read.
 
     Raises:
         Busy: another process has it.
         OSError: the disk refuses.
     """
 
-    def __init__(self, path: Path, files: tuple[Path, ...], identity: Any, shared: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        files: tuple[Path, ...],
+        identity: Any,
+        shared: bool = True,
+        mend: Callable[[], None] | None = None,
+    ) -> None:
         self.path, self.paths, self._identity = path, files, identity
         self._file = path.open("a+b")
         self._open: list[IO[bytes]] = []
@@ -56,6 +64,8 @@ class Journal:
         try:
             if shared:
                 _lock(self._file, path)
+            if mend is not None:
+                mend()
             self.portions = self._found()
             for file, end in zip(files, self._ends(), strict=True):
                 opened = file.open("r+b" if file.exists() else "w+b")

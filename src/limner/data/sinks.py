@@ -159,13 +159,20 @@ class DiskSink:
 
     def _take(self, ending: str, shared: bool) -> None:
         self._pixels, self._thumbs, self._notes = (self._folder / f"{self._key}.{part}.{ending}" for part in PARTS)
-        # Killed between the last renames: its pixels have their name already, but nothing says that they are whole.
-        whole = self._folder / f"{self._key}.pixels"
-        if shared and self._notes.exists() and not self._pixels.exists() and whole.exists():
-            whole.rename(self._pixels)
         identity = [FORMAT, decode.VERSION, self._key]
-        self._journal = Journal(self._notes, (self._pixels, self._thumbs), identity, shared)
+        self._journal = Journal(
+            self._notes, (self._pixels, self._thumbs), identity, shared, self._mend if shared else None
+        )
         self._shared = shared
+
+    def _mend(self) -> None:
+        """Killed between the last renames: its pixels have their name already, but nothing says that they are whole.
+
+        Only who holds the lock knows that it was killed, and is not just about to be done.
+        """
+        whole = self._folder / f"{self._key}.pixels"
+        if self._notes.stat().st_size and not self._pixels.exists() and whole.exists():
+            whole.rename(self._pixels)
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         # Of what is broken off, the finished portions stay for the next time, but not where they are in the way.

@@ -186,7 +186,8 @@ class Snapshots(Logs):
     def _prune(self, keep: int) -> int:
         """Remove all but the newest checkpoints and the newest healthy one; returns how many went."""
         whole = self.checkpoints()
-        healthy = next((images for images, path in reversed(whole) if _object(path / STATE).get("healthy", True)), None)
+        states = ((images, _object(path / STATE)) for images, path in reversed(whole))
+        healthy = next((images for images, state in states if state and state.get("healthy", True)), None)
         old = [path for images, path in whole[:-keep] if images != healthy]
         try:
             discard(*old)

@@ -49,8 +49,6 @@ class Guard:
 
     def __init__(self, app: Any, settings: Settings) -> None:
         self.app, self.settings = app, settings
-        self._cookie = "limner-studio"
-        self._proof = "" if settings.token is None else _proof(settings.token)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -64,13 +62,16 @@ class Guard:
         if refused is not None:
             await _answer(send, refused[0], {"detail": refused[1]})
             return
-        if self._proof:
+        if self.settings.token is not None:
+            # Cookies go to every port of a host: each studio there has one of its own, whose value is of no use for another.
+            port = (scope.get("server") or ("", None))[1]
+            name, proof = f"limner-studio-{port}", _proof(self.settings.token, port)
             entered, place = self._enter(scope)
             if entered and scope["method"] == "GET":
-                cookie = f"{self._cookie}={self._proof}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
+                cookie = f"{name}={proof}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
                 await _answer(send, 303, None, (("location", place), ("set-cookie", cookie)))
                 return
-            if not (entered or self._known(headers)):
+            if not (entered or self._known(headers, name, proof)):
                 words = "a token is needed: open the address that 'limner studio' printed"
                 await _answer(send, 401, {"detail": words}, (("www-authenticate", "Bearer"),))
                 return
@@ -117,21 +118,21 @@ class Guard:
         right = any(hmac.compare_digest(value.encode(), (self.settings.token or "").encode()) for value in given)
         return right, f"{path}?{rest}" if rest else path
 
-    def _known(self, headers: Mapping[str, str]) -> bool:
+    def _known(self, headers: Mapping[str, str], name: str, proof: str) -> bool:
         bearer = headers.get("authorization", "")
         if bearer.startswith("Bearer "):
             token = (self.settings.token or "").encode()
             return hmac.compare_digest(bearer.removeprefix("Bearer ").strip().encode(), token)
         try:
-            found = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
+            found = SimpleCookie(headers.get("cookie", "")).get(name)
         except CookieError:
             return False
-        return found is not None and hmac.compare_digest(found.value.encode(), self._proof.encode())
+        return found is not None and hmac.compare_digest(found.value.encode(), proof.encode())
 
 
-def _proof(token: str) -> str:
+def _proof(token: str, port: int | None) -> str:
     """What the cookie holds: it shows that the token was known, and is not the token."""
-    return hmac.new(token.encode(), b"limner studio", hashlib.sha256).hexdigest()
+    return hmac.new(token.encode(), f"limner studio {port}".encode(), hashlib.sha256).hexdigest()
 
 
 def _host_name(host: str) -> str | None:

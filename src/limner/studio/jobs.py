@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -62,6 +64,15 @@ class Job:
         }
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a worker and whatever it has started: it leads a group of its own."""
+    with suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+
+
 class Busy(InputError):
     """Too much is asked for at once."""
 
@@ -81,14 +92,14 @@ class Jobs:
         return Path(self._folder.name)
 
     def begin(self, job: Job) -> Job:
-        """Do a piece of work, or find the one that is doing it.
+        """Do a piece of work, or find the one that is doing it. What one that is done has left may be gone by now.
 
         Raises:
             Busy: too many are waiting.
         """
         with self._lock:
             for other in self._jobs.values():
-                if job.key and other.key == job.key and (not other.is_over or other.state == "done"):
+                if job.key and other.key == job.key and not other.is_over:
                     return other
             waiting = sum(not other.is_over for other in self._jobs.values())
             if waiting >= MOST_WAITING or self._closed:
@@ -112,7 +123,7 @@ class Jobs:
             if not job.is_over:
                 job.state = "cancelled"
                 if job.process is not None:
-                    job.process.kill()
+                    _end(job.process)
         self._start_next()
         return True
 
@@ -124,7 +135,7 @@ class Jobs:
                 if not job.is_over:
                     job.state = "cancelled"
                     if job.process is not None:
-                        job.process.kill()
+                        _end(job.process)
         with suppress(OSError):
             self._folder.cleanup()
 
@@ -150,7 +161,7 @@ class Jobs:
             with self._lock:
                 job.process = process
                 if job.is_over:  # cancelled meanwhile
-                    process.kill()
+                    _end(process)
             with suppress(BrokenPipeError, OSError), process.stdin as given:  # type: ignore[union-attr]
                 given.write(json.dumps(job.values).encode())
             result = None

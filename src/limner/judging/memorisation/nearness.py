@@ -23,6 +23,8 @@ QUANTILES = (0.0, 0.01, 0.02, 0.05, 0.1)
 """Shares of images that are no copies which may lie below a threshold."""
 CEILING = 0.8
 """A generated image with a larger ratio is no copy, whatever the others are."""
+ALONE = 0.5
+"""The same where no image was held out: a few training images alone say little of what ratios honest ones have."""
 AMONG = 2000
 """Training images, and held-out ones, that are looked at for comparison, at most."""
 VETO = 0.1
@@ -135,7 +137,8 @@ def judge(ratios: Ratios) -> Judgement:
     least = hypergeometric_at_most(0, len(train), len(made), len(made))
     both = np.sort(np.concatenate([train, held_out]))
     # Just below the image at the quantile, so that at quantile 0 none is below.
-    cuts = {min(CEILING, float(np.nextafter(both[int(quantile * len(both))], -1.0))) for quantile in QUANTILES}
+    ceiling = CEILING if len(held_out) else ALONE
+    cuts = {min(ceiling, float(np.nextafter(both[int(quantile * len(both))], -1.0))) for quantile in QUANTILES}
     nothing = Figure(0.0, 0.0, min(1.0, 3.0 / len(made)), len(train), len(made))  # the rule of three
     found = [Judgement(0.0, 1.0, least, 0.0, nothing)]
     for cut in sorted(cuts):
