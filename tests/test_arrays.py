@@ -89,6 +89,27 @@ def test_idx_cut_inside_its_gzip_and_labels_that_do_not_fit(tmp_path: Path) -> N
         open_source(path)
 
 
+def test_labels_are_counted_before_they_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes may unpack to millions of them."""
+    images = np.zeros((4, 8, 8), np.uint8)
+    np.savez_compressed(tmp_path / "many.npz", images=images, labels=np.zeros(3_000_000, np.int64))
+    np.savez_compressed(tmp_path / "long.npz", images=images, labels=np.zeros(4, "U100000"))
+    np.savez_compressed(tmp_path / "wide.npz", images=images, labels=np.zeros((4, 1000), np.uint8))
+    (tmp_path / "x-images-idx3-ubyte").write_bytes(GOOD)
+    (tmp_path / "x-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(np.zeros(3_000_000, np.uint8))))
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) < 30_000
+    for module in ("arrays", "idx"):
+        monkeypatch.setattr(f"limner.data.{module}.label_texts", lambda *_: pytest.fail("unpacked"))
+    for name, words in (
+        ("many.npz", "3000000 labels for 4 images"),
+        ("long.npz", r"labels of shape \[4\] of <U100000"),
+        ("wide.npz", r"labels of shape \[4, 1000\]"),
+        ("x-images-idx3-ubyte", "3000000 labels for 6 images"),
+    ):
+        with pytest.raises(InputError, match=words):
+            open_source(tmp_path / name)
+
+
 @pytest.mark.parametrize(
     "values",
     [

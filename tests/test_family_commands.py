@@ -63,6 +63,8 @@ def test_a_training_from_another_one(cli: Cli, tmp_path: Path):
     planned = cli("train", data, *SMALL, "--from", "runs/old", "--dry-run", "--json")
     assert planned.returncode == 0, planned.stderr
     assert json.loads(planned.stdout)["start"].startswith("from runs/old (16 images): ")
+    lost = cli("train", data, *SMALL, "--at", "best", "--name", "lost")
+    assert lost.returncode == 2 and "limner: --at best: " in lost.stderr and "--from" in lost.stderr
     for more in ([], ["--dry-run"]):
         wrong = cli("train", data, *SMALL, "--from", "runs/old", *more, "--set", "generator.width=6",
                     "--set", "discriminator.width=6", "--set", "network.latent=9")  # fmt: skip

@@ -248,6 +248,15 @@ def test_what_a_living_process_writes_beside_a_training_is_not_swept(run: RunDir
     assert [path.name for path in run.path.rglob(".tmp-*")] == [f".tmp-{os.getppid()}-000000040"]
 
 
+def test_a_state_that_cannot_be_read_is_not_the_healthy_one(run: RunDir):
+    for images in (100, 200, 300):
+        healthy = b'{"format": 2, "healthy": %s}' % (b"true" if images == 100 else b"false")
+        run.save_checkpoint(images, {**FILES, rundir.STATE: healthy}, keep=3)
+    (dict(run.checkpoints())[300] / rundir.STATE).write_bytes(b"{")
+    run.save_checkpoint(400, {**FILES, rundir.STATE: b'{"format": 2, "healthy": false}'}, keep=1)
+    assert [images for images, _ in run.checkpoints()] == [100, 400]
+
+
 def test_where_there_is_no_room_older_checkpoints_go_first_but_never_the_newest(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ):

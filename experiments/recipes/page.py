@@ -33,6 +33,9 @@ REMARKS: Mapping[str, str] = {
     "initials": "Ten minutes are 1,529 updates of batches of 32: borders, and dark and light strokes in them behind a"
     " checkerboard; no letter yet.",
     "vanilla": "Shades of two or three letters at once, in loose pixels: no pixel knows of its neighbours.",
+    "lsgan": "Ten minutes are 724 updates of batches of 64: a border, and grey within it.",
+    "wgan": "Ten minutes are 436 updates of the generator, with five turns of the critic for each: borders, and ink in strokes;"
+    " no letter, as its source found after a whole training.",
     "sngan": "Ten minutes are 805 updates: light and dark grounds, and the beginning of a texture.",
     "dcgan": "With its batch of 128, ten minutes are 389 updates, 7 of its 25 epochs: a frame, and no letter yet. With 32, as"
     " in `initials`, letters come much sooner ([findings](findings.md), 1).",
