@@ -75,7 +75,7 @@ def augmented(images: Images, changes: Changes) -> Images:
     if colours.shape[1] == 3:
         mean = colours.mean(1, keepdim=True)
         colours = (colours - mean) * each(changes.saturation, changes.chosen[1], 1.0) + mean
-    mean = colours.mean((1, 2, 3), keepdim=True)
+    mean = colours.mean((1, 2, 3), keepdim=True) * (rest.shape[1] == 0)  # with transparency, around mid-grey
     colours = (colours - mean) * each(changes.contrast, changes.chosen[2], 1.0) + mean
     images = torch.cat([colours, rest], 1)
     height, width = images.shape[2:]
