@@ -27,6 +27,7 @@ from limner.judging.distances import (
     sliced_wasserstein,
     statistics,
 )
+from limner.judging.distances.diversity import of_a_faithful_one
 from limner.judging.distances.intervals import hypergeometric_at_most, normal_below, wilson
 from limner.judging.distances.prdc import cover
 from limner.judging.distances.wasserstein import transport
@@ -229,6 +230,14 @@ def test_share_intervals_hold_what_other_samples_give():
         assert np.mean([figure.low <= mean <= figure.high for figure in figures]) >= 0.85, name
         width = np.mean([figure.high - figure.low for figure in figures]) / (2 * 1.96)
         assert 0.6 <= width / np.std([figure.value for figure in figures]) <= 2.0, name
+
+
+@pytest.mark.parametrize("count", [3, 5, 20, 200])
+def test_the_diversity_of_a_faithful_generator_of_few(count: int):
+    """It draws each of them fifty times; pairs of one image with itself are then among what is generated."""
+    real = normal(41, count, 12)
+    found = distances.diversity(real, np.repeat(real, 50, axis=0))
+    assert found.value == pytest.approx(of_a_faithful_one(count), rel=0.06)
 
 
 def test_copies_of_the_real_images_lie_among_them():

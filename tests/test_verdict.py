@@ -74,6 +74,12 @@ def test_variety_is_the_least_that_its_figures_say(values: dict[str, float], wor
     assert found.tone == tone
 
 
+def test_of_few_pictures_a_generator_cannot_be_more_varied_than_they_are() -> None:
+    for real, value, level in ((5, 0.29, "high"), (5, 0.15, "middle"), (5, 0.03, "low"), (1000, 0.29, "low")):
+        mine = {"diversity": figure_of(figure(value, 0.02, real=real, generated=128))}
+        assert variety_level(mine, {}) == level
+
+
 def test_recall_is_held_against_real_images_only_at_like_counts() -> None:
     mine = {"recall": figure_of(figure(0.6, 0.02, real=900, generated=1000))}
     few = {"recall": figure_of(figure(0.65, 0.05, real=900, generated=100))}

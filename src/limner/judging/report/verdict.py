@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from limner.judging import outlook
+from limner.judging.distances.diversity import of_a_faithful_one
 from limner.judging.figures import Figure, comparable
 from limner.judging.report.words import (
     computed_from,
@@ -154,7 +155,8 @@ def variety_level(figures: Mapping[str, Figure], yardstick: Mapping[str, Figure]
     shares = []
     diversity, recall = figures.get("diversity"), figures.get("recall")
     if diversity is not None:
-        shares.append(diversity.value)
+        # Of two images or fewer there is no saying.
+        shares.append(diversity.value / of_a_faithful_one(diversity.real) if diversity.real > 2 else diversity.value)
     if recall is not None:
         best = yardstick.get("recall")
         fair = best is not None and comparable("recall", recall, best)
