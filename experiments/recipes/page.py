@@ -36,8 +36,8 @@ REMARKS: Mapping[str, str] = {
     "lsgan": "Ten minutes are 724 updates of batches of 64: a border, and grey within it.",
     "wgan": "Ten minutes are 436 updates of the generator, with five turns of the critic for each: borders, and ink in strokes;"
     " no letter, as its source found after a whole training.",
-    "mapmaker": "Ten minutes are 124 updates of batches of 8: clouds in two colours, and the grid of its large strides; no map. The"
-    " sheet has eight pictures, made smaller.",
+    "mapmaker": "Ten minutes are 124 updates of batches of 8: clouds in two colours, and the grid of its large strides; no map."
+    " The sheet has eight pictures, made smaller.",
     "r3gan": "Ten minutes of two cores are 110 updates: blots of ink on white, without a border yet.",
     "sngan": "Ten minutes are 805 updates: light and dark grounds, and the beginning of a texture.",
     "dcgan": "With its batch of 128, ten minutes are 389 updates, 7 of its 25 epochs: a frame, and no letter yet. With 32, as"
@@ -121,7 +121,7 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         cells = [
             f"[{row['system']}](#{row['system']})", Recipe.load(row["system"]).about.cost,
-            f"{row['data']['train']:,} {SETS[row['set']]}, {_size(row)}", f"{row['pace']:,.0f}",
+            f"{row['data']['train']:,} {SETS[row['set']]}, {_size(row)}", f"{row['pace']:,.0f}" if row["pace"] >= 10 else f"{row['pace']:.1f}",
             said(row, "kernel_distance"), said(row, "coverage"), row["copying"]["verdict"],
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
