@@ -121,7 +121,7 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         cells = [
             f"[{row['system']}](#{row['system']})", Recipe.load(row["system"]).about.cost,
-            f"{row['data']['train']:,} {SETS[row['set']]}, {_size(row)}", f"{row['pace']:,.0f}" if row["pace"] >= 10 else f"{row['pace']:.1f}",
+            f"{row['data']['train']:,} {SETS[row['set']]}, {_size(row)}", f"{row['pace']:,.{int(row['pace'] < 10)}f}",
             said(row, "kernel_distance"), said(row, "coverage"), row["copying"]["verdict"],
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
