@@ -10,14 +10,15 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cache_support import REAL, SMALL, Settings, files, no_decoding, save
-from limner.data import Ragged, build, cache, drawn, prepare
+from cache_support import REAL, SMALL, Settings, files, no_decoding, save, settled
+from limner.data import Ragged, build, cache, drawn, measure, prepare, sinks
 from limner.errors import InputError
 from sources_support import run_directory
 
@@ -37,7 +38,14 @@ def test_prepare(levels: Path, kept: Path) -> None:
     assert seen[-1] == (12, 12) and [done for done, _ in seen] == sorted(done for done, _ in seen)
     summary = json.loads(json.dumps(collection.summary))
     assert (summary["count"], summary["ignored"], summary["skipped"], summary["skipped_count"]) == (12, 1, [], 0)
-    assert summary["sizes"] == {"different": 1, "smallest": [16, 16], "largest": [16, 16], "common": [[16, 16, 12]]}
+    assert summary["sizes"] == {
+        "different": 1,
+        "smallest": [16, 16],
+        "middle": [16, 16],
+        "largest": [16, 16],
+        "bounds": [16, 16],
+        "common": [[16, 16, 12]],
+    }
     assert summary["modes"] == {"RGB": 12}
     assert summary["content_hash"] == collection.content_hash and len(collection.content_hash) == 64
     assert summary["held_out"]["count"] == 0 and summary["title"] == "set" == collection.title
@@ -150,6 +158,48 @@ def test_a_bad_moment_is_not_for_ever(
     collection = prepare(levels, SMALL, cache_dir=kept)
     assert (collection.summary["count"], collection.summary["cache"]["hit"]) == (12, False)
     assert prepare(levels, SMALL, cache_dir=kept).summary["cache"]["hit"]
+
+
+def test_what_is_known_is_not_lost_for_one_more_picture(
+    levels: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing picture can be read again, and there is no room for all of it once more."""
+    real, refused = build.decode, (levels / "05.png").read_bytes()
+
+    def refuse(data: Any, target: Any, **more: Any) -> Any:
+        if data == refused:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(data, target, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(build, "decode", refuse)
+        assert prepare(levels, SMALL, cache_dir=kept).summary["count"] == 11
+    monkeypatch.setattr(sinks, "IN_MEMORY", 1000)
+    monkeypatch.setattr(sinks.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    summary = prepare(levels, SMALL, cache_dir=kept).summary
+    assert summary["count"] == 11 and "cannot be written" in summary["warnings"][0]
+    assert "can be now, and stay out of it" in summary["warnings"][0]
+
+
+def test_size_and_colour_do_not_follow_from_a_bad_moment(
+    tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only coloured pictures could not be read at first."""
+    for index in range(12):
+        save(tmp_path / f"set/{index:02}.png", *(((200, 10, index),) if index < 3 else (index, (16, 16), "L")))
+    settled(tmp_path / "set")
+    opened = measure.open_image
+
+    def refuse(data: Any, pixel_limit: int) -> Any:
+        image = opened(data, pixel_limit)
+        if image.mode == "RGB":
+            raise OSError(errno.EIO, "Input/output error")
+        return image
+
+    with monkeypatch.context() as patched:
+        patched.setattr(measure, "open_image", refuse)
+        assert prepare(tmp_path / "set", Settings(), cache_dir=kept).channels == 1
+    assert prepare(tmp_path / "set", Settings(), cache_dir=kept).channels == 3
 
 
 def test_what_is_passed_over_is_told(levels: Path, kept: Path) -> None:

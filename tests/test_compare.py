@@ -15,7 +15,7 @@ from limner.errors import InputError
 from limner.judging.comparison import Comparison, compare
 from limner.judging.comparison.configurations import Given
 from limner.judging.comparison.page import build_page
-from limner.judging.comparison.statistics import Readings, difference, freedom, mean, over_blocks, student
+from limner.judging.comparison.statistics import Readings, difference, fisher, freedom, mean, over_blocks, student
 from limner.judging.comparison.words import describe, headline
 from limner.judging.figures import Figure
 from report_support import Page
@@ -92,6 +92,22 @@ def test_a_run_that_diverged_counts_as_worse() -> None:
         assert (chance < 0.05) == (verdict == "worse")
         found = difference(NAME, readings(*[None] * lost, *[0.1] * (count - lost)), readings(*[0.1] * count))
         assert found.verdict == verdict and f"broke off in {lost} of {count} seeds" in found.words
+
+
+def test_where_both_broke_off_in_some_all_of_them_count() -> None:
+    """Seven of ten against two of ten: 0.070, though in five seeds it was one of them alone."""
+    mine, other = readings(*[None] * 7, *[0.1] * 3), readings(*[None] * 2, *[0.1] * 8)
+    found = difference(NAME, mine, other)
+    assert found.verdict == "too few seeds to tell" and (found.better, found.worse) == (0, 5)
+    assert "broke off in 7 of 10 seeds, the other in 2" in found.words
+    assert difference(NAME, other, mine).words.endswith("broke off in 2 of 10 seeds, the other in 7")
+    assert (
+        difference(NAME, readings(*[None] * 9, 0.1), other).words == "worse: broke off in 9 of 10 seeds, the other in 2"
+    )
+    for first in range(11):
+        for second in range(11):
+            chance = stats.fisher_exact([[first, 10 - first], [second, 10 - second]])[1]
+            assert fisher(first, second, 10) == pytest.approx(chance, rel=1e-9)
 
 
 def test_what_mostly_broke_off_is_not_the_best(tmp_path: Path) -> None:

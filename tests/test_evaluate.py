@@ -12,7 +12,7 @@ from PIL import Image
 
 import limner
 from conftest import Cli, discs
-from limner.data import prepare
+from limner.data import decode, prepare
 from limner.judging.evaluate import Judge, thinned
 from limner.judging.features import open_extractor
 from limner.judging.figures import KINDS, Figure
@@ -150,7 +150,7 @@ def test_what_is_wrong_is_one_line(cli: Cli, home: Path, tmp_path: Path, argumen
     assert done.stderr.count("\n") == 1 and done.stdout == ""
 
 
-def test_features_are_computed_once(home: Path, tmp_path: Path):
+def test_features_are_computed_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     image = Recipe.load("quick").image
     collection = prepare(home / "discs", image, seed=3)
     calls: list[int] = []
@@ -173,6 +173,10 @@ def test_features_are_computed_once(home: Path, tmp_path: Path):
     assert np.array_equal(
         reference(collection, Counting(), seed=3, most=50, cache_dir=tmp_path).train.features, first.train.features
     )
+    calls.clear()
+    monkeypatch.setattr(decode, "VERSION", decode.VERSION + 1)  # the same files may be other pixels then
+    reference(collection, Counting(), seed=3, most=50, cache_dir=tmp_path)
+    assert calls == [50, 12]
 
 
 def test_pieces_of_large_pictures(tmp_path: Path):

@@ -80,6 +80,47 @@ def test_a_schedule_that_was_given_stays(pictures: Path, tmp_path: Path):
     assert [line for line in heard.lines if line.startswith("caution: schedule.images = 80: of 160 images")]
 
 
+def test_a_measured_schedule_is_as_long_as_it_will_be_when_it_is_checked(pictures: Path, tmp_path: Path):
+    """A longer warm-up is refused by what it will be over, not by what it was."""
+    run = begun(pictures, tmp_path).run
+    images = run.recipe().schedule.images
+    assert images is not None
+    longer = {"training.minutes": 0.04, "schedule.warmup_images": images + 8}
+    limner.resume(run.path, overrides=longer, display=Listening(2))
+    assert (run.recipe().schedule.images, run.recipe().schedule.warmup_images) == (2 * images, images + 8)
+
+
+def test_a_schedule_from_another_run_is_told_of(pictures: Path, tmp_path: Path):
+    """Its recipe has the length that was measured there; in a longer training the rest would have rates of 0."""
+    run = begun(pictures, tmp_path).run
+    recipe, minutes = run.path / rundir.RECIPE, {"training.minutes": 0.3}
+    heard = Listening(2)
+    second = limner.train(pictures, str(recipe), overrides=minutes, runs=tmp_path / "second", display=heard).run
+    assert [line for line in heard.lines if line.startswith("caution: schedule.images = ")]
+    assert second.recipe().schedule.images == run.recipe().schedule.images
+    heard = Listening(2)
+    limner.resume(
+        second.path,
+        overrides={"training.minutes": 0.4, "augment.policy": [], "augment.probability": 0.5},
+        display=heard,
+    )
+    cautions = [line for line in heard.lines if line.startswith("caution: ")]
+    assert [line.split()[1] for line in cautions] == ["augment.probability", "schedule.images"]
+    heard = Listening(2)
+    limner.resume(second.path, display=heard)
+    assert not [line for line in heard.lines if line.startswith("caution: ")], "told once"
+
+
+def test_what_was_valid_once_still_opens(pictures: Path, tmp_path: Path):
+    """Patience without evaluations does nothing, and is said to."""
+    run = begun(pictures, tmp_path).run
+    path = run.path / rundir.RECIPE
+    heard = Listening(2)
+    limner.resume(run.path, overrides={"evaluation.patience": 100}, display=heard)
+    assert any(line.startswith("caution: evaluation.patience = 100: does nothing") for line in heard.lines)
+    assert "patience = 100" in path.read_text() and limner.resume(run.path, display=Listening(2)).images > 0
+
+
 def test_a_run_of_an_earlier_limner_is_taken_for_measured(pictures: Path, tmp_path: Path):
     run = begun(pictures, tmp_path).run
     images = run.recipe().schedule.images
@@ -122,6 +163,10 @@ def test_rates_that_are_set_after_rollbacks_are_those_that_are_used(pictures: Pa
         assert set(heard.rates) == {3e-5}, "and so they stay when it is gone on with once more"
         assert not any("times the recipe's" in line for line in heard.lines)
         assert any("exactly as if" in line for line in heard.lines) == (not overrides)
+        again = (
+            "rates are the recipe's again, generator.lr 3e-05 and discriminator.lr 3e-05; rollbacks had made them 0.125"
+        )
+        assert any(again in line for line in heard.lines) == bool(overrides)
 
 
 def test_moments_may_be_remembered_otherwise_and_layers_may_not_come_and_go(pictures: Path, tmp_path: Path):

@@ -252,6 +252,14 @@ def test_the_page_goes_to_a_static_space_and_leaves_nothing_stale(
     assert pushed.site in client.files["models/me/discs"]["README.md"].decode()
 
 
+def test_a_damaged_list_is_named_where_it_is(client: Hub, weights: Path):
+    client.created["spaces/me/discs"] = {}
+    client.files["spaces/me/discs"] = {"index.html": b"mine", LIST: b"{"}
+    with pytest.raises(InputError, match=f"push me/discs: the {LIST} of the space of that name is damaged; push to"):
+        push(weights, "me/discs")
+    assert not client.commits
+
+
 @pytest.mark.parametrize(
     ("place", "files", "words"),
     [

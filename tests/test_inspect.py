@@ -236,11 +236,16 @@ def test_what_a_training_leaves_out(tmp_path: Path) -> None:
         "3 of 4 pictures are RGBA, and grey has no transparency; --channels 4 keeps them"
     ]
     (enlarged,) = told(width=64, height=40)
-    assert enlarged.startswith("all pictures are smaller than 64x40 (the largest is 48x32) and are enlarged")
+    assert enlarged.startswith("all pictures are smaller than 64x40 (none is over 48x32) and are enlarged")
     (reduced,) = told(max_side=32)
-    assert reduced.startswith("pictures are reduced to 32x21 (48x32 is their size); --size N")
+    assert reduced.startswith("pictures are reduced to 32x21 (they are 48x32); --size N")
     assert told(max_side=33) == [] == told(width=32, height=32), "hardly smaller, or as it was asked"
-    for seed in range(1, 4):
+    save(folder, "0.png", scene(0, (480, 320)).convert("RGB"))  # one that is larger is not the usual size
+    assert told(max_side=48, channels=4) == []
+    save(folder, "1.png", scene(1, (96, 64)))
+    (reduced,) = told(max_side=32, channels=4)
+    assert "(half of them are 48x32 or larger)" in reduced
+    for seed in range(4):
         save(folder, f"{seed}.png", scene(seed, (48, 32)))
     assert told(width=48, height=32, channels=1) == [
         "4 of 4 pictures are RGB, and grey has no colours; --channels 3 keeps them"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -87,11 +88,10 @@ def test_colours_are_those_that_are_meant(mode: str, format: str) -> None:
         b"garbage",
         profile()[:300],
         profile(space=b"CMYK"),
-        profile(name="sRGB IEC61966-2.1"),
         bytes(profiles.LARGEST + 1),
         ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
     ],
-    ids=["none", "garbage", "cut", "of other colours", "sRGB by name", "too large", "sRGB"],
+    ids=["none", "garbage", "cut", "of other colours", "too large", "sRGB"],
 )
 def test_other_profiles_change_nothing(given: bytes | None) -> None:
     for mode in ("RGB", "RGBA"):
@@ -104,3 +104,23 @@ def test_grey_has_no_profile_to_follow() -> None:
     image = Image.new("L", (2, 2), 90)
     image.info["icc_profile"] = profile()
     assert profiles.in_srgb(image) is image
+
+
+def test_a_profile_is_known_by_what_it_does_and_not_by_its_name() -> None:
+    """Editors call theirs "Linear sRGB"."""
+    image = picture("RGB")
+    image.info["icc_profile"] = profile(name="sRGB, but wide")
+    found = np.asarray(profiles.in_srgb(image)).reshape(-1, 3)
+    assert np.abs(found - by_hand(COLOURS)).max() <= 1.5
+
+
+def test_without_its_other_half_pillow_follows_no_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL._imagingcms", None)
+    monkeypatch.delitem(sys.modules, "PIL.ImageCms")
+    monkeypatch.delattr("PIL.ImageCms")
+    monkeypatch.delattr("PIL._imagingcms")
+    profiles._transform.cache_clear()
+    image = picture("RGB")
+    image.info["icc_profile"] = profile()
+    assert profiles.in_srgb(image) is image
+    profiles._transform.cache_clear()

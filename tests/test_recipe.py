@@ -96,13 +96,12 @@ def test_what_is_hardly_meant_is_said():
         ("augment.probability", {"augment.policy": [], "augment.target": 0, "augment.probability": 0.5}),
         ("objective.reconstruction", {"discriminator.reconstruction": False, "objective.reconstruction": 2}),
         ("evaluation.every_images", {"evaluation.share": 0, "evaluation.every_images": 100}),
+        ("evaluation.patience", {"evaluation.share": 0, "evaluation.patience": 100}),
     ]
     for name, values in idle:
         (said,) = Recipe.load("fewshot", values).cautions()
         assert said.startswith(f"{name} = ") and "does nothing, because" in said
     assert not Recipe.load("fewshot", {"schedule.name": "linear", "schedule.final": 0.1}).cautions()
-    with pytest.raises(RecipeError, match="without judging nothing tells when it is enough"):
-        Recipe.load("fewshot", {"evaluation.share": 0, "evaluation.patience": 100})
     (said,) = Recipe.load("fewshot", {"augment.probability": 0}).cautions()
     assert "adapts nothing" in said
 

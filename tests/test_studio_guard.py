@@ -116,6 +116,10 @@ def test_beyond_this_machine_a_token_has_to_be_known(tmp_path: Path) -> None:
     other.get(f"/?token={TOKEN}")
     asking.cookies.update(other.cookies)
     assert [one.get("/api/runs").status_code for one in (asking, other)] == [200, 200]
+    # Behind a container's port the browser knows another, and keeps cookies by name alone.
+    outside = asking.get(f"/?token={TOKEN}", headers={"host": "192.168.0.7:9001"}, follow_redirects=False)
+    assert outside.headers["set-cookie"].startswith("limner-studio-9001=")
+    asking.cookies.delete("limner-studio-9001")
     (mine, theirs) = {cookie.name: cookie.value for cookie in asking.cookies.jar}.values()
     assert mine != theirs
 

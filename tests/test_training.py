@@ -152,6 +152,11 @@ def test_what_makes_resuming_inexact_is_told(pictures: Path, tmp_path: Path):
     (note,) = [line for line in listening.said if line.startswith("note:")]
     assert "threads was 77 and is" in note and "and is float64: the training goes on, but not bit for bit" in note
     assert outcome.run.recipe().training.precision == "float64"
+    other = train(pictures, tmp_path / "c", display=InterruptAt(4)).run.path / rundir.DATA
+    other.write_text(json.dumps({**json.loads(other.read_text()), "decoding": 0}))
+    limner.resume(other.parent, display=(decoded := Listening()))
+    (note,) = [line for line in decoded.said if line.startswith("note:")]
+    assert note.startswith("note: pictures are decoded otherwise")
     quiet = Listening()
     limner.resume(train(pictures, tmp_path / "b", display=InterruptAt(4)).run.path, display=quiet)
     assert not any(line.startswith("note:") for line in quiet.said)

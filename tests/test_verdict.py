@@ -76,8 +76,19 @@ def test_variety_is_the_least_that_its_figures_say(values: dict[str, float], wor
 
 def test_of_few_pictures_a_generator_cannot_be_more_varied_than_they_are() -> None:
     for real, value, level in ((5, 0.29, "high"), (5, 0.15, "middle"), (5, 0.03, "low"), (1000, 0.29, "low")):
-        mine = {"diversity": figure_of(figure(value, 0.02, real=real, generated=128))}
+        mine = {"diversity": figure_of(figure(value, 0.02, real=real, generated=1280))}
         assert variety_level(mine, {}) == level
+        assert variety_level(mine, {}, real) == level
+
+
+def test_of_few_samples_the_pictures_are_as_many_as_before() -> None:
+    """Eight samples are compared with eight pictures, of however many there are."""
+    mine = {"diversity": figure_of(figure(0.3, 0.02, real=8, generated=8))}
+    assert variety_level(mine, {}, 5000) == "low"
+    assert variety_level(mine, {}, 8) == "middle"  # 0.3 / 0.44, what a faithful generator of eight has
+    assert variety_level(mine, {}) == "low"
+    found = judged(figures(diversity=0.3), train=5000)
+    assert ", far less varied than they are;" in found.headline
 
 
 def test_recall_is_held_against_real_images_only_at_like_counts() -> None:

@@ -7,6 +7,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -316,9 +317,13 @@ def _classes(
 def _sizes(sizes: Counter[str]) -> dict[str, Any]:
     known = {tuple(map(int, text.split("x"))): count for text, count in sizes.items()}
     by_area = sorted(known, key=lambda size: (size[0] * size[1], size))
+    up_to = list(accumulate(known[size] for size in by_area))
+    middle = next(size for size, reached in zip(by_area, up_to, strict=True) if 2 * reached >= up_to[-1])
     return {
         "different": len(known),
         "smallest": list(by_area[0]),
+        "middle": list(middle),
         "largest": list(by_area[-1]),
+        "bounds": [max(sides) for sides in zip(*known, strict=True)],
         "common": [[*size, count] for size, count in Counter(known).most_common(_COMMON)],
     }

@@ -18,12 +18,13 @@ from limner.data import decode as decoding
 from limner.data.build import Progress, build, read_one
 from limner.data.columns import Names
 from limner.data.decode import Target
-from limner.data.measure import ImageSettings, Sample, needs_sample, resolve, take_sample
+from limner.data.measure import ImageSettings, Sample, needs_sample, resolve, spread, take_sample
 from limner.data.parallel import default_workers
 from limner.data.sampler import split_groups
 from limner.data.sinks import MemorySink, Record, StoreError
 from limner.data.sources import Digests, Source, Unreadable, open_source
 from limner.data.store import CacheEntry, Store, bound, clear, entries
+from limner.errors import InputError
 
 __all__ = ["CacheEntry", "Collection", "Ragged", "bound", "clear", "entries", "prepare"]
 
@@ -136,23 +137,25 @@ def prepare(
         drawn_hash, _ = source.content_hash()
     else:
         drawn_hash = content_hash
-    if digests != remembered or (sample is not None and sample != _sample(known, content_hash)):
-        store.remember(source.location, _to_remember(content_hash, digests, sample))
+    # A sample in which a picture was missing that may be there the next time is not the last word on size and colour.
+    kept = sample if sample is not None and sample.whole else None
+    if digests != remembered or (kept is not None and kept != _sample(known, content_hash)):
+        store.remember(source.location, _to_remember(content_hash, digests, kept))
     key = _key(drawn_hash, target)
     record = store.load(key)
-    if record is not None and _can_be_mended(record, source, target, pixel_limit):
-        record = None
-    hit = record is not None
     warnings = list(source.notes)
-    if record is None:
+    hit = record is not None and not _can_be_mended(record, source, target, pixel_limit)
+    if not hit:
         with decoding.quiet(pixel_limit):
-            record = _built(source, drawn_hash, target, store, key, workers, progress, warnings)
+            record = _built(source, drawn_hash, target, store, key, workers, progress, warnings, record)
+    assert record is not None
     return _collection(record, source, target, image.held_out, seed, hit, warnings, began)
 
 
 def _can_be_mended(record: Record, source: Source, target: Target, pixel_limit: int) -> bool:
     """Whether a picture that could not be read when a collection was prepared can be now: then all of it is prepared anew."""
-    for place in record.meta.get("missed", [])[:_ASKED]:
+    missed = record.meta.get("missed", [])
+    for place in (missed[index] for index in spread(len(missed), _ASKED)):
         with suppress(Unreadable), decoding.quiet(pixel_limit):
             if place < len(source.entries):
                 read_one(source, target, place)
@@ -199,8 +202,10 @@ def _built(
     workers: int,
     progress: Progress | None,
     warnings: list[str],
+    earlier: Record | None,
 ) -> Record:
-    """Decode everything into the cache; into memory when the cache cannot be written."""
+    """Decode everything into the cache; when the cache cannot be written, take what an earlier time left there without what
+    could not be read then, or decode into memory."""
     before = len(warnings)
     try:
         with store.sink(key) as sink:
@@ -209,8 +214,16 @@ def _built(
         del warnings[before:]
         why = f"the cache {store.root} cannot be written ({error})"
         warnings.append(f"{why}; the pictures are kept in memory")
-        with MemorySink(why) as memory:
-            return build(source, content_hash, target, memory, workers, progress, warnings)
+        try:
+            with MemorySink(why) as memory:
+                return build(source, content_hash, target, memory, workers, progress, warnings)
+        except InputError:
+            if earlier is None:
+                raise
+            warnings[before:] = [
+                f"{why}; some that could not be read when it was prepared can be now, and stay out of it"
+            ]
+            return earlier
 
 
 def _collection(
@@ -240,6 +253,7 @@ def _collection(
         "kind": source.kind,
         "title": source.title,
         "content_hash": meta["content_hash"],
+        "decoding": decoding.VERSION,
         "count": len(names),
         "classes": dict(zip(meta["classes"], counts, strict=True)),
         "image": meta["image"],

@@ -30,7 +30,7 @@ from limner.data.sources import Unreadable
 Fit: TypeAlias = Literal["crop", "pad", "stretch", "crops"]
 Background: TypeAlias = Literal["white", "black"]
 
-VERSION = 2
+VERSION = 3
 """Goes up when the same file would become other pixels, so that caches of older versions are not used."""
 
 CROPS_REACH = 16

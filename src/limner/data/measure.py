@@ -28,7 +28,7 @@ from limner.data.decode import (
     reasons,
 )
 from limner.data.parallel import ordered
-from limner.data.sources import Source, Unreadable
+from limner.data.sources import Source, Unread, Unreadable
 from limner.errors import InputError
 
 SIZES = 256
@@ -73,11 +73,13 @@ class Sample:
         sizes: width and height of each sampled picture, oriented.
         grey: whether all of them are grey.
         alpha: the share that is transparent somewhere, 0 to 1.
+        whole: whether no picture was missing from it that may be read another time.
     """
 
     sizes: tuple[tuple[int, int], ...]
     grey: bool
     alpha: float
+    whole: bool = True
 
     def values(self) -> dict[str, Any]:
         """As JSON has it; :meth:`from_values` gives the sample back."""
@@ -107,26 +109,29 @@ def take_sample(source: Source, workers: int, pixel_limit: int = PIXEL_LIMIT) ->
         InputError: none of them can be read, or the file that holds them all cannot.
     """
     headers: list[_Header] = []
-    problem = ""
-    places = _spread(len(source.entries), SIZES)
+    problem, whole = "", True
+    places = spread(len(source.entries), SIZES)
     for index in places:
         try:
             with reasons():
                 headers.append(_header(source, index, pixel_limit))
         except Unreadable as error:
+            whole = whole and not isinstance(error, Unread)
             problem = problem or f"{source.entries[index].name}: {error}"
 
     def look(header: _Header) -> tuple[bool, bool] | None:
         try:
             with reasons():
                 return _look(source.read(header.index), pixel_limit)
-        except Unreadable:
+        except Unreadable as error:
+            nonlocal whole
+            whole = whole and not isinstance(error, Unread)
             return None
 
     def weight(header: _Header) -> int:
         return source.weight(header.index)
 
-    chosen = [headers[place] for place in _spread(len(headers), PIXELS)] if headers else []
+    chosen = [headers[place] for place in spread(len(headers), PIXELS)] if headers else []
     transparent = [
         seen for seen in ordered(look, [header for header in chosen if header.alpha], workers, weight) if seen
     ]
@@ -139,10 +144,10 @@ def take_sample(source: Source, workers: int, pixel_limit: int = PIXEL_LIMIT) ->
             "give a folder or file of images that open elsewhere"
         )
     share = sum(alpha for _, alpha in transparent) / len(chosen)
-    return Sample(tuple(header.size for header in headers), grey, share)
+    return Sample(tuple(header.size for header in headers), grey, share, whole)
 
 
-def _spread(count: int, most: int) -> list[int]:
+def spread(count: int, most: int) -> list[int]:
     """Up to ``most`` of ``range(count)``, evenly."""
     places: list[int] = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
     return places

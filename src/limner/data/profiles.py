@@ -6,6 +6,7 @@ import io
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 LARGEST = 1 << 22
@@ -50,18 +51,22 @@ def in_srgb(image: Image.Image) -> Image.Image:
 _COLOURED = ("RGB", "RGBA", "RGBa", "P", "PA", "CMYK")
 
 
+_LEVELS = 2
+"""Profiles of sRGB differ by so many levels in how they round."""
+
+
 @lru_cache(maxsize=32)
 def _transform(profile: bytes, colours: str) -> Any:
-    """From a profile to sRGB; ``None`` where that changes nothing, or cannot be had."""
+    """From a profile to sRGB; ``None`` where that changes nothing to speak of, or cannot be had."""
     try:
         from PIL import ImageCms
     except ImportError:  # a Pillow without LittleCMS
         return None
     try:
         own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if own.profile.xcolor_space.strip() != colours or "srgb" in ImageCms.getProfileDescription(own).lower():
+        if own.profile.xcolor_space.strip() != colours:
             return None
-        return ImageCms.buildTransform(
+        transform = ImageCms.buildTransform(
             own,
             ImageCms.createProfile("sRGB"),
             colours,
@@ -70,5 +75,29 @@ def _transform(profile: bytes, colours: str) -> Any:
             # Decoding threads share it.
             ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.NOCACHE,
         )
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError):
+        # By what it does: names are no guide ("Linear sRGB").
+        if colours == "RGB" and _apart(ImageCms.applyTransform(_every(), transform), _every()) <= _LEVELS:
+            return None
+        return transform
+    except (
+        ImportError,
+        ImageCms.PyCMSError,
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ):  # or without its other half
         return None
+
+
+def _every() -> Image.Image:
+    """Colours from everywhere in the cube, a third of them greys."""
+    steps = np.linspace(0, 255, 9).round()
+    grid = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
+    greys = np.repeat(np.arange(256.0)[:, None], 3, 1)
+    return Image.fromarray(np.concatenate([grid, greys]).astype(np.uint8)[None])
+
+
+def _apart(image: Image.Image | None, other: Image.Image) -> int:
+    """How far two pictures are apart at most, in levels."""
+    return 0 if image is None else int(np.abs(np.asarray(image, np.int16) - np.asarray(other, np.int16)).max())

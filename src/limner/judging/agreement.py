@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from limner import noise
 from limner.data import Collection
+from limner.data import decode as decoding
 from limner.judging.distances.intervals import wilson
 from limner.judging.figures import Figure
 from limner.judging.reference import Advance, Reference, Sample, keep_file, kept_file
@@ -205,7 +206,8 @@ def _network(
     cache_dir: Path | None,
 ) -> nn.Module:
     """The network, trained on those images of a collection, or from the cache."""
-    described = [collection.content_hash, collection.summary["image"], hashlib.sha256(places.tobytes()).hexdigest()]
+    drawn = hashlib.sha256(places.tobytes()).hexdigest()
+    described = [decoding.VERSION, collection.content_hash, collection.summary["image"], drawn]
     key = hashlib.sha256(json.dumps(["classifier", VERSION, *described], sort_keys=True).encode()).hexdigest()[:32]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(0, Stream.EVALUATION, 0))

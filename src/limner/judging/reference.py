@@ -20,6 +20,7 @@ from safetensors.numpy import load, save
 
 from limner import noise
 from limner.data import Collection, Sampler
+from limner.data import decode as decoding
 from limner.data.copies import near_copy_groups
 from limner.data.store import cache_root
 from limner.judging.features import Extractor
@@ -209,6 +210,7 @@ def _pixels(collection: Collection, places: Int[np.ndarray, " n"], seed: int, in
 def _key(collection: Collection, extractor: Extractor, places: Int[np.ndarray, " n"], seed: int) -> str:
     """What the features depend on. Pieces depend on the seed too."""
     described = [
+        decoding.VERSION,
         collection.content_hash,
         collection.summary["image"],
         extractor.key,

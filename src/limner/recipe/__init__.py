@@ -130,7 +130,8 @@ class Recipe(Section):
         values = merged(values, overrides)
         image = values.get("image")
         if (
-            overrides.get("image.max_side") is not None
+            not isinstance(recipe, Recipe)
+            and overrides.get("image.max_side") is not None
             and isinstance(image, dict)
             and {"width", "height"} <= image.keys()
         ):

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from limner import tables
 from limner.recipe import text as recipe_text
 
-_DURATIONS = ("training.epochs", "training.images", "training.minutes")
+DURATIONS = ("training.epochs", "training.images", "training.minutes")
+"""Of these a recipe has one."""
 _RHYTHMS = ("snapshots.every_images", "snapshots.every_epochs")
 _ONE_SIDED = (
     *(f"discriminator.{name}" for name in ("upsample", "smooth", "fine", "excitation")),
@@ -21,7 +22,7 @@ _ONE_SIDED = (
 def merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Nested values with some set otherwise. Of epochs, images and minutes, one that is set replaces the others."""
     result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
-    for group in (_DURATIONS, _RHYTHMS):
+    for group in (DURATIONS, _RHYTHMS):
         if any(overrides.get(name) is not None for name in group):
             overrides = {**dict.fromkeys(group), **overrides}
     for name, value in overrides.items():
@@ -107,8 +108,6 @@ def _contradictions(value: Callable[[str], Any]) -> Iterable[tuple[str, str]]:
         yield "regularizers.every", f"there is nothing to do less often; switch on one of {', '.join(penalties)}"
     if over("augment.target", 0) and not value("augment.policy"):
         yield "augment.target", "there is nothing to adapt; give augment.policy some of color, translation, cutout"
-    if value("evaluation.patience") is not None and value("evaluation.share") == 0:
-        yield "evaluation.patience", "without judging nothing tells when it is enough; give evaluation.share some time"
     batch, micro = value("training.batch_size"), value("training.micro_batch")
     if isinstance(batch, int) and isinstance(micro, int) and micro > batch:
         yield "training.micro_batch", f"must be at most training.batch_size, which is {batch}"
@@ -151,7 +150,7 @@ def cautions(value: Callable[[str], Any], default: Callable[[str], Any]) -> list
         ("schedule.name is constant", value("schedule.name") != "constant", ("schedule.final", "schedule.images")),
         ("augment.policy is empty", value("augment.policy"), ("augment.probability",)),
         ("discriminator.reconstruction is off", value("discriminator.reconstruction"), ("objective.reconstruction",)),
-        ("evaluation.share is 0", value("evaluation.share"), ("evaluation.every_images",)),
+        ("evaluation.share is 0", value("evaluation.share"), ("evaluation.every_images", "evaluation.patience")),
     ):
         for name in idle:
             if not has and value(name) != default(name):
@@ -177,7 +176,7 @@ def across(values: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
                 problems.append(f"{name}: {why}; leave it out")
     for name, why in _contradictions(lambda name: _value(values, model, name)):
         problems.append(f"{name}: {why}")
-    for group, least in ((_DURATIONS, 1), (_RHYTHMS, 0)):
+    for group, least in ((DURATIONS, 1), (_RHYTHMS, 0)):
         section = values.get(group[0].split(".")[0], {})
         given = [name for name in group if isinstance(section, Mapping) and name.split(".")[1] in section]
         if not least <= len(given) <= 1:

@@ -167,7 +167,14 @@ def _stale(hub: Any, api: Any, name: str, page: set[str]) -> list[str]:
         return []
     with tempfile.TemporaryDirectory() as folder:
         found = hub.hf_hub_download(name, LIST, repo_type="space", local_dir=folder, endpoint=api.endpoint)
-        return sorted({*listed(Path(found))} & there - page)
+        try:
+            names = listed(Path(found))
+        except InputError:
+            raise InputError(
+                f"push {name}: the {LIST} of the space of that name is damaged; push to another name, or leave the space"
+                " alone with --no-site"
+            ) from None
+        return sorted({*names} & there - page)
 
 
 def _additions(hub: Any, files: Mapping[str, bytes | Path]) -> list[Any]:

@@ -64,7 +64,8 @@ class Guard:
             return
         if self.settings.token is not None:
             # Cookies go to every port of a host: each studio there has one of its own, whose value is of no use for another.
-            port = (scope.get("server") or ("", None))[1]
+            # The port that the browser knows: a container's own may be another.
+            port = _port(headers["host"], scope["scheme"])
             name, proof = f"limner-studio-{port}", _proof(self.settings.token, port)
             entered, place = self._enter(scope)
             if entered and scope["method"] == "GET":
@@ -130,7 +131,7 @@ class Guard:
         return found is not None and hmac.compare_digest(found.value.encode(), proof.encode())
 
 
-def _proof(token: str, port: int | None) -> str:
+def _proof(token: str, port: int) -> str:
     """What the cookie holds: it shows that the token was known, and is not the token."""
     return hmac.new(token.encode(), f"limner studio {port}".encode(), hashlib.sha256).hexdigest()
 
@@ -145,6 +146,11 @@ def _host_name(host: str) -> str | None:
     if not parts.hostname or parts.username is not None or parts.path or parts.query or parts.fragment:
         return None
     return parts.hostname.lower() if port is None or 0 < port < 65536 else None
+
+
+def _port(host: str, scheme: str) -> int:
+    """The port that a Host header names, or the one that its scheme has."""
+    return urlsplit(f"//{host}").port or (443 if scheme == "https" else 80)
 
 
 def _address(name: str) -> str | None:

@@ -37,21 +37,30 @@ def ready(
     return collection, group.recipe(resolved(recipe, collection, device)), device
 
 
-def paced(recipe: Recipe, collection: Collection, device: torch.device, group: Group) -> tuple[Loop, float | None]:
+def paced(
+    recipe: Recipe, collection: Collection, device: torch.device, group: Group, settled: bool = False
+) -> tuple[Loop, float | None]:
     """A loop at its beginning; and images per second, where something depends on them.
 
     They are measured on a loop of its own: the training is the same whether it was measured or not.
+
+    Args:
+        recipe, collection, device, group: what is trained, on what, where and by whom.
+        settled: it goes on as it was, so what could be doubted has been told.
     """
-    rate = pace(assemble(recipe, collection, device, group.together)) if asks_for_pace(recipe) else None
+    rate = pace(assemble(recipe, collection, device, group.together)) if asks_for_pace(recipe, settled) else None
     recipe = group.recipe(scheduled(recipe, rate))
     return assemble(recipe, collection, device, group.together), rate
 
 
-def asks_for_pace(recipe: Recipe) -> bool:
-    """Whether images per second have to be known before the training begins."""
-    falling = recipe.schedule.name != "constant" and recipe.schedule.images is None
+def asks_for_pace(recipe: Recipe, settled: bool = False) -> bool:
+    """Whether images per second have to be known before the training begins: what is measured follows from them, and whether
+    rates change in a time that the training has."""
+    schedule = recipe.schedule
+    falling = schedule.name != "constant" and (schedule.images is None or not settled)
+    rising = schedule.warmup_images > 0 and not settled
     return (recipe.evaluation.share > 0 and recipe.evaluation.every_images is None) or (
-        falling and recipe.training.minutes is not None
+        (falling or rising) and recipe.training.minutes is not None
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from limner.data import Collection
 from limner.device import environment
 from limner.errors import InputError
 from limner.recipe import Recipe
+from limner.recipe.rules import DURATIONS
 from limner.recipe.text import shown as said
 from limner.rundir import RunDir
 from limner.training import display as displays
 from limner.training.distributed import Group
 from limner.training.guard import event
+from limner.training.loop import Loop
 from limner.training.meeting import joined
 from limner.training.outcome import Outcome
 from limner.training.preparing import in_time, measured, paced, ready
@@ -59,14 +62,14 @@ def go_on(
     """:func:`resume` for a group of processes that have met."""
     if not group.leads:
         collection, recipe, device = ready(group.first(""), group.recipe(None), group, shown)
-        return follow(paced(recipe, collection, device, group)[0], group)
+        return follow(paced(recipe, collection, device, group, not overrides)[0], group)
     run = RunDir.open(path)
     with run.locked():
         run.say = shown.say
         run.sweep()
         before, events = run.recipe(), list(run.records(rundir.EVENTS))
         was_measured = "schedule.images" not in overrides and _was_measured(before, events)
-        asked = recipe = _stretched(before.changed(overrides), before, was_measured)
+        asked = recipe = before.changed({**(_stretched(before, overrides) if was_measured else {}), **overrides})
         _check(run, recipe, before)
         checkpoint = _checkpoint(run)
         data, was = run.read_json(rundir.DATA), run.read_json(rundir.ENVIRONMENT)
@@ -75,11 +78,12 @@ def go_on(
         location = group.first(data["location"])
         collection, recipe, device = ready(location, group.recipe(recipe), group, shown)
         judge = make_judge(recipe, collection, device, shown)
-        loop, rate = paced(recipe, collection, device, group)
+        loop, rate = paced(recipe, collection, device, group, not overrides)
         recipe = loop.recipe
         state = {} if checkpoint is None else load_checkpoint(loop, checkpoint)
         images, attempt = loop.progress.images, loop.progress.rollbacks
-        if _has_new_rates(events, overrides):
+        lowered, new_rates = loop.progress.rate_scale, _has_new_rates(events, overrides)
+        if new_rates:
             loop.progress.rate_scale = 1.0
         if overrides and loop.images is not None and loop.images < loop.progress.images:
             raise InputError(
@@ -95,15 +99,17 @@ def go_on(
         if not notes:
             exact = ", exactly as if it had never stopped" if device.type == "cpu" and not overrides else ""
             shown.say(f"goes on from {images:,} images{exact}")
+        rates = f"generator.lr {recipe.generator.lr:g} and discriminator.lr {recipe.discriminator.lr:g}"
         if loop.progress.rate_scale != 1:
             scale = f"{loop.progress.rate_scale:g} times the recipe's, after {attempt} rollbacks"
+            shown.say(f"note: learning rates are {scale}; setting one of {rates} begins anew with both")
+        elif lowered != 1 and new_rates:
             shown.say(
-                f"note: learning rates are {scale}; --set generator.lr or discriminator.lr begins anew with what is set"
+                f"note: learning rates are the recipe's again, {rates}; rollbacks had made them {lowered:g} of theirs"
             )
-        for doubt in doubts(recipe.schedule, loop.images or in_time(recipe, rate)):
-            shown.say(f"caution: {doubt}")
-        if recipe != before:
-            run.write(rundir.RECIPE, recipe.to_toml())
+        known = before.cautions()
+        for caution in (*(line for line in recipe.cautions() if line not in known), *_doubts(recipe, loop, rate)):
+            shown.say(f"caution: {caution}")
         run.write(rundir.DATA, collection.summary)
         unfinished = state.get("unfinished") is True
         run.rewind(images, attempt, unfinished)
@@ -113,6 +119,8 @@ def go_on(
             loop.ended, loop.reason = "done", str(state["reason"])
         details = {"content_hash": collection.content_hash, "environment": now, "changes": dict(overrides)}
         details["measured"] = measured(asked, recipe, was_measured)
+        if recipe != before:
+            run.write(rundir.RECIPE, recipe.to_toml())
         run.append(rundir.EVENTS, event("resumed", images, **details))
         had = was.get("memory_bound")
         bound = memory or (had if isinstance(had, int) and had > 0 else None)
@@ -140,6 +148,10 @@ def _check(run: RunDir, recipe: Recipe, before: Recipe) -> None:
         raise InputError("\n".join(problems))
 
 
+def _doubts(recipe: Recipe, loop: Loop, rate: float | None) -> list[str]:
+    return doubts(recipe.schedule, loop.images or in_time(recipe, rate))
+
+
 def _was_measured(recipe: Recipe, events: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the length of a run's schedule follows from its minutes, or somebody has set it."""
     told = [line["measured"] for line in events if isinstance(line.get("measured"), Mapping)]
@@ -148,21 +160,25 @@ def _was_measured(recipe: Recipe, events: Sequence[Mapping[str, Any]]) -> bool:
     return bool(recipe.schedule.images is not None and told[-1].get("schedule.images") == recipe.schedule.images)
 
 
-def _stretched(recipe: Recipe, before: Recipe, was_measured: bool) -> Recipe:
-    """The recipe with a measured schedule as much longer as its minutes are, or as long as images and epochs now say."""
-    images, minutes, had = before.schedule.images, recipe.training.minutes, before.training.minutes
-    if images is None or not was_measured or minutes == had:
-        return recipe
-    if minutes is None or had is None:
-        return recipe.changed({"schedule.images": None})
-    return recipe.changed({"schedule.images": max(recipe.schedule.warmup_images + 1, round(images * minutes / had))})
+def _stretched(before: Recipe, overrides: Mapping[str, Any]) -> dict[str, int | None]:
+    """A measured schedule as much longer as the minutes are; none, to be measured again, where images or epochs now say."""
+    images, had = before.schedule.images, before.training.minutes
+    if images is None or overrides.keys().isdisjoint(DURATIONS):
+        return {}
+    minutes = overrides.get("training.minutes")
+    if had is None or not isinstance(minutes, int | float) or not 0 < minutes < math.inf:
+        return {"schedule.images": None}
+    rises = overrides.get("schedule.warmup_images", before.schedule.warmup_images)
+    least = rises + 1 if isinstance(rises, int) else 0
+    return {"schedule.images": max(least, round(images * minutes / had))}
 
 
 def _has_new_rates(events: Sequence[Mapping[str, Any]], overrides: Mapping[str, Any]) -> bool:
     """Whether learning rates were set after the last rollback, which had lowered those before."""
     new = False
-    for line in (*events, {"event": "resumed", "changes": overrides}):
-        changes = line.get("changes")
+    for line in (*events, {"event": "resumed", "changes": overrides, "measured": {}}):
+        # Without "measured" it is of an earlier Limner, which lowered what was set as well.
+        changes = line.get("changes") if "measured" in line else None
         if line.get("event") == "rollback":
             new = False
         elif isinstance(changes, Mapping) and not {"generator.lr", "discriminator.lr"}.isdisjoint(changes):
@@ -197,6 +213,11 @@ def _inexact(
         notes.append(
             f"{data['location']}: {data['count']:,} of its pictures could be read when this training began, and"
             f" {len(collection.names):,} can now; it goes on with these, not as it would have"
+        )
+    elif data.get("decoding", collection.summary["decoding"]) != collection.summary["decoding"]:
+        notes.append(
+            "pictures are decoded otherwise than by the Limner that began this training; it goes on with what they are now,"
+            " not as it would have"
         )
     changed = []
     for key in ("torch", "processor", "device", "threads", "precision"):

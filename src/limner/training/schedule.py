@@ -24,8 +24,8 @@ def doubts(settings: Schedule, total: int | None) -> list[str]:
     end = settings.images
     if settings.name != "constant" and end is not None and not settings.final and end < _MOST * total:
         found.append(
-            f"schedule.images = {end:,}: of {total:,} images, those after that are trained on with rates of 0; leave it out"
-            " (it is the training's length then), or set schedule.final"
+            f"schedule.images = {end:,}: of {total:,} images, those after that are trained on with rates of 0; make it as long"
+            " as the training, or set schedule.final"
         )
     return found
 

@@ -129,7 +129,9 @@ def difference(name: str, mine: Readings, other: Readings, *, what: str = "seeds
     won = sum(mine[seed] is not None and other[seed] is None for seed in shared)
     pairs = [(one, two) for seed in shared if (one := mine[seed]) is not None and (two := other[seed]) is not None]
     if lost or won:
-        return _diverged(name, lost, won, len(shared), what)
+        mine_off, other_off = (sum(readings[seed] is None for seed in shared) for readings in (mine, other))
+        verdict, words = _diverged(mine_off, other_off, len(shared), what)
+        return Difference(verdict, None, None, won, lost, len(shared), words)
     if not pairs:
         said = "both broke off" if shared else f"no {what} in common"
         return Difference("cannot be compared", None, None, 0, 0, 0, f"cannot be compared: {said}")
@@ -214,17 +216,23 @@ def _judged(
     return verdict, value, half, better, worse, count, words
 
 
-def _diverged(name: str, lost: int, won: int, count: int, what: str) -> Difference:
-    if lost and won:
-        words = f"too few {what} to tell: each broke off in some"
-        return Difference("too few seeds to tell", None, None, won, lost, count, words)
-    who, number = ("broke off", lost) if lost else ("the other broke off", won)
-    said = f"{who} in {number} of {count} {what}"
-    # So many on one side only: by chance (Fisher's exact test, two-sided) in less than one case in twenty, or all there are.
-    if (number == count and count > 1) or 2 * math.comb(count, number) < 0.05 * math.comb(2 * count, number):
-        verdict: Outcome = "worse" if lost else "better"
-        return Difference(verdict, None, None, won, lost, count, f"{verdict}: {said}")
-    return Difference("too few seeds to tell", None, None, won, lost, count, f"too few {what} to tell: {said}")
+def _diverged(mine: int, other: int, count: int, what: str) -> tuple[Outcome, str]:
+    """What can be said of two of which one or both broke off in some of so many seeds."""
+    told = mine != other and (abs(mine - other) == count > 1 or fisher(mine, other, count) < 0.05)
+    verdict: Outcome = ("worse" if mine > other else "better") if told else "too few seeds to tell"
+    if not mine or not other:
+        said = f"{'broke off' if mine else 'the other broke off'} in {mine or other} of {count} {what}"
+    else:
+        said = f"broke off in {mine} of {count} {what}, the other in {other}"
+    return verdict, f"{verdict}: {said}" if told else f"too few {what} to tell: {said}"
+
+
+def fisher(first: int, second: int, count: int) -> float:
+    """How likely it is that k of n and l of n differ so much by chance (Fisher's exact test, two-sided): the share of all
+    ways to spread k + l over both that are no likelier than this one."""
+    both = first + second
+    ways = [math.comb(count, here) * math.comb(count, both - here) for here in range(both + 1)]
+    return sum(way for way in ways if way <= ways[first]) / math.comb(2 * count, both)
 
 
 def _turned(name: str, figure: Figure) -> float:

@@ -75,18 +75,18 @@ def left_out(asked: ImageSettings, collection: Collection) -> list[str]:
             )
             break
     width, height = collection.width, collection.height
-    across, down = sizes["largest"]
+    across, down = sizes["bounds"]
     if across < width and down < height:
         lines.append(
-            f"all pictures are smaller than {width}x{height} (the largest is {across}x{down}) and are enlarged; a smaller"
+            f"all pictures are smaller than {width}x{height} (none is over {across}x{down}) and are enlarged; a smaller"
             " --size takes less time and loses nothing"
         )
-    across, down, _ = sizes["common"][0]
+    across, down = sizes["middle"]
     open_size = asked.width is None and asked.height is None and collection.fit != "crops"
     if open_size and max(across, down) >= _REDUCED * max(width, height):
+        had = f"they are {across}x{down}" if sizes["different"] == 1 else f"half of them are {across}x{down} or larger"
         lines.append(
-            f"pictures are reduced to {width}x{height} ({across}x{down} is"
-            f" {'their' if sizes['different'] == 1 else 'the usual'} size); --size N trains on larger ones, which takes longer"
+            f"pictures are reduced to {width}x{height} ({had}); --size N trains on larger ones, which takes longer"
         )
     return lines
 

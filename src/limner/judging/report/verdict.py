@@ -112,7 +112,8 @@ def verdict(
     remarks = []
     if reason:
         remarks.append(Remark("Ended", f"The training broke off: {text(reason).rstrip('.')}."))
-    quality, variety = quality_level(figures, yardstick), variety_level(figures, yardstick)
+    quality = quality_level(figures, yardstick)
+    variety = variety_level(figures, yardstick, whole_number(mapping(found.get("data")).get("train")))
     copies = _copying_verdict(found)
     if figures:
         remarks += [
@@ -147,16 +148,28 @@ def quality_level(figures: Mapping[str, Figure], yardstick: Mapping[str, Figure]
     return "same" if level == "high" and _cannot_be_told(figures, yardstick) else level
 
 
-def variety_level(figures: Mapping[str, Figure], yardstick: Mapping[str, Figure]) -> Level | None:
+def variety_level(
+    figures: Mapping[str, Figure], yardstick: Mapping[str, Figure], train: int | None = None
+) -> Level | None:
     """How much of the real images' variety there is: the least that diversity and recall say.
 
     Coverage is left out: it also falls when samples lie beside the real images rather than among them, which is quality.
+
+    Args:
+        figures: of the generated images.
+        yardstick: of held-out real images.
+        train: how many training images there are; of few, not even a faithful generator has all of their diversity. Where it
+            is not known, that shows only when more images were generated than there were to compare with.
     """
     shares = []
     diversity, recall = figures.get("diversity"), figures.get("recall")
     if diversity is not None:
-        # Of two images or fewer there is no saying.
-        shares.append(diversity.value / of_a_faithful_one(diversity.real) if diversity.real > 2 else diversity.value)
+        # Pieces are cut from fewer pictures than were compared.
+        few = diversity.real if train is None else max(train, diversity.real)
+        fair = few > 2 and (
+            train is not None or diversity.generated > diversity.real
+        )  # of two images there is no saying
+        shares.append(diversity.value / of_a_faithful_one(few) if fair else diversity.value)
     if recall is not None:
         best = yardstick.get("recall")
         fair = best is not None and comparable("recall", recall, best)
