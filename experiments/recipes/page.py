@@ -48,8 +48,7 @@ REMARKS: Mapping[str, str] = {
         " of the pictures showed the garment that they were asked for. Here it is 88.6 %; of real images, the same"
         " classifier is right about 88.9 %. One column a class."
     ),
-    "fashion": "Trousers, shoes and pullovers at once; sandals and bags stay rough. Drawn with the batch of"
-    " 128 that the recipe had; with its 32 it comes about as near in 245,760 images ([findings](findings.md), 3).",
+    "fashion": "Trousers, shirts, pullovers and shoes at once, a bag among them; sandals and prints stay rough.",
 }
 """What there is to see, written when the pictures were looked at."""
 COLUMNS = [
