@@ -87,8 +87,9 @@ def test_of_few_samples_the_pictures_are_as_many_as_before() -> None:
     assert variety_level(mine, {}, 5000) == "low"
     assert variety_level(mine, {}, 8) == "middle"  # 0.3 / 0.44, what a faithful generator of eight has
     assert variety_level(mine, {}) == "low"
-    found = judged(figures(diversity=0.3), train=5000)
-    assert ", far less varied than they are;" in found.headline
+    few = {**figures(), "diversity": figure(0.3, 0.02, real=8, generated=8)}
+    for train, words in ((5000, "far less varied"), (8, "less varied")):
+        assert f", {words} than they are;" in judged(few, data={"train": train}).headline
 
 
 def test_recall_is_held_against_real_images_only_at_like_counts() -> None:

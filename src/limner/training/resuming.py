@@ -18,7 +18,6 @@ from limner.rundir import RunDir
 from limner.training import display as displays
 from limner.training.distributed import Group
 from limner.training.guard import event
-from limner.training.loop import Loop
 from limner.training.meeting import joined
 from limner.training.outcome import Outcome
 from limner.training.preparing import in_time, measured, paced, ready
@@ -107,8 +106,8 @@ def go_on(
             shown.say(
                 f"note: learning rates are the recipe's again, {rates}; rollbacks had made them {lowered:g} of theirs"
             )
-        known = before.cautions()
-        for caution in (*(line for line in recipe.cautions() if line not in known), *_doubts(recipe, loop, rate)):
+        known, doubted = before.cautions(), doubts(recipe.schedule, loop.images or in_time(recipe, rate))
+        for caution in (*(line for line in recipe.cautions() if line not in known), *doubted):
             shown.say(f"caution: {caution}")
         run.write(rundir.DATA, collection.summary)
         unfinished = state.get("unfinished") is True
@@ -146,10 +145,6 @@ def _check(run: RunDir, recipe: Recipe, before: Recipe) -> None:
                 problems.append(f"{run.path}: {section}.{name} is {was} and cannot be changed on the way (to {now})")
     if problems:
         raise InputError("\n".join(problems))
-
-
-def _doubts(recipe: Recipe, loop: Loop, rate: float | None) -> list[str]:
-    return doubts(recipe.schedule, loop.images or in_time(recipe, rate))
 
 
 def _was_measured(recipe: Recipe, events: Sequence[Mapping[str, Any]]) -> bool:
