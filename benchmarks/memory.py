@@ -1,11 +1,12 @@
 """Memory and time as ``--dry-run`` predicts them, against short trainings.
 
-    python benchmarks/memory.py DATA_DIR [--out results.json] [--only NAME ...] [--steps 4]
+    python benchmarks/memory.py DATA_DIR [--out results.json] [--only NAME ...] [--steps 4] [--rounds 1]
 
 DATA_DIR holds the collections named in CASES. Each case is predicted first, and then trained for some updates in a process of
 its own, with its evaluations, samples, checkpoints and its end, whose memory is followed as in a rehearsal. Time is that of its
 updates alone, the first left out (with lazy penalties, the first period), by the clock and by the processor: on a shared
-machine only the latter compares. With a budget, the case is predicted and trained with what was chosen for it.
+machine only the latter compares. With a budget, the case is predicted and trained with what was chosen for it. A machine that
+is not alone on its processor changes its speed within minutes: rounds predict and train in turns, and the median counts.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -85,7 +87,7 @@ outcome = limner.train(job["data"], recipe, runs=job["runs"], display=Quiet())
 portion = recipe.training.batch_size * recipe.training.critic_steps
 steps = outcome.images // portion
 every = recipe.regularizers.every
-kept = times[-every:] if every > 1 else times[1 - steps :]
+kept = times[every : steps // every * every] if every > 1 else times[1:steps]
 cuda = recipe.training.device.startswith("cuda")
 peak = torch.cuda.max_memory_reserved() + 500_000_000 if cuda else watch.peak
 wall, processor = (1000 * sum(part) / len(kept) / portion for part in zip(*kept))
@@ -104,7 +106,7 @@ def measured(case: Case, folder: Path, steps: int) -> dict[str, Any]:
     planned = plan(data, case.recipe, overrides=settings, memory=bound)
     took = time.perf_counter() - began
     training = planned.recipe.training
-    # Of lazy penalties two whole periods, of which the second is timed.
+    # Of lazy penalties two whole periods at least, of which the first is not timed.
     every = planned.recipe.regularizers.every
     steps = max(steps, 2 * every) if every > 1 else steps
     images = steps * training.batch_size * training.critic_steps
@@ -128,11 +130,22 @@ def measured(case: Case, folder: Path, steps: int) -> dict[str, Any]:
     }
 
 
+def median_of(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """The median of each figure, and what every round said."""
+    row = dict(rounds[0])
+    figures = [key for key in row if key not in ("chosen", "budget")]
+    row.update({key: round(median(one[key] for one in rounds), 3) for key in figures})
+    if len(rounds) > 1:
+        row["rounds"] = {key: [one[key] for one in rounds] for key in figures}
+    return row
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     rows = {}
@@ -142,7 +155,8 @@ def main() -> None:
     )
     for name, case in CASES.items():
         if not arguments.only or name in arguments.only:
-            row = rows[name] = measured(case, arguments.data, arguments.steps)
+            rounds = [measured(case, arguments.data, arguments.steps) for _ in range(arguments.rounds)]
+            row = rows[name] = median_of(rounds)
             seconds = [
                 row[f"{what}{kind}_seconds"] for kind in ("", "_processor") for what in ("predicted", "measured")
             ]

