@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,17 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="read
 def run(tmp_path: Path) -> Path:
     (tmp_path / "runs").mkdir()
     return full_run(tmp_path / "runs" / "letters", frames=1).path
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the studio starts waits until this file is there: else a quick command may be over before it is looked at."""
+    opened, waiting = tmp_path / "gate", tmp_path / "waiting.sh"
+    there, python = shlex.quote(str(opened)), shlex.quote(sys.executable)
+    waiting.write_text(f'#!/bin/sh\nwhile [ ! -e {there} ]; do sleep 0.05; done\nexec {python} "$@"\n')
+    waiting.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(waiting))
+    return opened
 
 
 def test_pause_holds_a_training_and_its_children_until_it_goes_on(tmp_path: Path, run: Path) -> None:
@@ -96,7 +108,7 @@ def test_who_looks_does_not_take_the_lock(run: Path) -> None:
         assert lock.holder(run) is None
 
 
-def test_a_start_is_seen_before_its_run_and_after_it_came_to_nothing(tmp_path: Path) -> None:
+def test_a_start_is_seen_before_its_run_and_after_it_came_to_nothing(tmp_path: Path, gate: Path) -> None:
     made = studio(tmp_path)
     asking = client(made)
     launch = made.launches.begin("new", "train", NOTHING, "data")
@@ -108,6 +120,7 @@ def test_a_start_is_seen_before_its_run_and_after_it_came_to_nothing(tmp_path: P
     assert asking.delete("/api/runs/new/start").status_code == 400
     again = studio(tmp_path)  # another studio finds it as well
     assert again.launches.find("new") == launch
+    gate.touch()
     until(lambda: client(again).get("/api/runs").json()["runs"][0]["state"] == "failed")
     (found,) = asking.get("/api/runs").json()["runs"]
     assert found["state"] == "failed" and "no such recipe" in found["reason"]
@@ -155,11 +168,12 @@ def test_a_note_is_no_reason_to_end_a_process(tmp_path: Path) -> None:
 def test_of_two_studios_that_start_the_same_run_one_does(tmp_path: Path) -> None:
     both = [Launches(Places(tmp_path, (tmp_path,))) for _ in range(2)]
     together = threading.Barrier(2)
+    long = ["make-data", "maps", str(tmp_path / "x"), "--count=100000"]
 
     def begin(launches: Launches) -> str:
         together.wait()
         try:
-            return str(launches.begin("new", "train", ["make-data", "maps", str(tmp_path / "x"), "--count=1000"]).kind)
+            return str(launches.begin("new", "train", long).kind)
         except InputError as error:
             return str(error)
 
@@ -191,7 +205,7 @@ def test_a_training_killed_while_it_is_watched_can_be_resumed(tmp_path: Path, ru
     assert asking.post("/api/runs/letters/stop").status_code == 400
 
 
-def test_what_a_resumed_training_complains_of_is_told_until_it_goes_on(tmp_path: Path, run: Path) -> None:
+def test_what_a_resumed_training_complains_of_is_told_until_it_goes_on(tmp_path: Path, run: Path, gate: Path) -> None:
     made = studio(tmp_path)
     asking = client(made)
     append(RunDir(run), "events.jsonl", [{"event": "interrupted", "images": 64_000, "reason": ""}])
@@ -199,6 +213,7 @@ def test_what_a_resumed_training_complains_of_is_told_until_it_goes_on(tmp_path:
     assert asking.get("/api/runs/letters").json()["reason"] == ""
     launch = made.launches.begin("letters", "resume", NOTHING)
     assert asking.get("/api/runs/letters").json()["state"] == "waiting"
+    gate.touch()
     until(lambda: not launch.is_alive)
     found = asking.get("/api/runs/letters").json()
     assert found["state"] == "interrupted" and "no such recipe" in found["reason"]
