@@ -136,10 +136,10 @@ def test_a_bomb_of_one_piece_many_times_is_refused_before_anything_is_unpacked(t
     directory = b"".join(central(b"%d.png" % number, len(packed), 20 << 20, 0, 0, 8) for number in range(2000))
     path = tmp_path / "x.zip"
     path.write_bytes(body + directory + end(2000, len(directory), len(body)))
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(InputError, match="overlap"):
         open_source(path)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_a_bomb_by_ratio_is_bounded_by_its_announcement(tmp_path: Path) -> None:

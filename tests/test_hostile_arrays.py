@@ -115,10 +115,10 @@ def test_headers_that_lie_are_refused_before_memory_is_asked_for(content: bytes,
     for name, path in (("npz", npz(tmp_path / "x.npz", images=content)), ("npy", tmp_path / "x.npy")):
         if name == "npy":
             path.write_bytes(content)
-        began = time.monotonic()
+        began = time.process_time()
         with pytest.raises(InputError, match=message if name == "npz" else ".") as caught:
             open_source(path).read(0)
-        assert time.monotonic() - began < 2 and len(str(caught.value)) < 600
+        assert time.process_time() - began < 2 and len(str(caught.value)) < 600
 
 
 def test_what_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
@@ -314,11 +314,11 @@ HARD = {
 def test_recipes_that_are_hard_to_read(name: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(HARD[name])
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(InputError) as caught:
         Recipe.load(path)
     lines = str(caught.value).split("\n")
-    assert time.monotonic() - began < 5 and len(lines) <= 26
+    assert time.process_time() - began < 5 and len(lines) <= 26
     assert all(line.isprintable() and len(line) < 1200 for line in lines)
 
 

@@ -219,9 +219,9 @@ def test_files_that_say_something_else_are_refused_before_they_are_read(
 def test_a_discriminator_that_fills_the_machine_is_never_made(run: Path) -> None:
     """It stands in the recipe, and a generator's file does not hold it."""
     path = changed(generator_file(run), recipe_with(discriminator__width=1024))
-    began = time.monotonic()
+    began = time.process_time()
     assert load(path).sample(1)[0].size == load(FIXTURE).sample(1)[0].size
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_weights_of_another_kind_are_refused(run: Path) -> None:
@@ -253,10 +253,10 @@ def test_weights_of_another_kind_are_refused(run: Path) -> None:
 def test_networks_larger_than_the_machine_are_refused() -> None:
     hidden = (65536,) * 16
     recipe = Recipe.load("vanilla", {"generator.hidden": hidden, "discriminator.hidden": hidden})
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(InputError, match=r"would have 1\d\d,\d{3},\d{3},\d{3} weights, .* GB, and this machine has"):
         build(recipe, width=28, height=28, channels=1)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     room = physical_memory()
     assert room is None or 1 << 28 < room < 1 << 50
 

@@ -75,7 +75,7 @@ def test_in_a_long_update_the_state_before_it_is_saved(home: Path, number: int):
     name = f"update{number}"
     code, seconds, said = interrupted(home, name, number, slow(6, 60.0, home / name))
     assert code == 130 and "interrupted, everything is saved: 24 images" in said, said
-    assert 0.4 < seconds < 10
+    assert 0.4 < seconds < 30
     run = RunDir(home / f"runs-{name}" / NAME)
     assert run.newest_checkpoint()[0] == 24
     assert [line["images"] for line in run.records(rundir.EVENTS) if line["event"] == "interrupted"] == [24]
@@ -98,7 +98,7 @@ def test_in_a_long_evaluation_the_state_is_saved_and_evaluated_when_it_goes_on(h
 
     code, seconds, said = interrupted(home, "evaluation", signal.SIGTERM, prepare)
     assert code == 130 and "interrupted, everything is saved: 16 images" in said, said
-    assert 0.4 < seconds < 10
+    assert 0.4 < seconds < 30
     run = RunDir(home / "runs-evaluation" / NAME)
     assert [line["images"] for line in run.records(rundir.METRICS)] == [0]
     assert run_child(resume_command(home / "runs-evaluation"), home / "on.txt") == 0, (home / "on.txt").read_text()
@@ -108,4 +108,4 @@ def test_in_a_long_evaluation_the_state_is_saved_and_evaluated_when_it_goes_on(h
 def test_an_update_that_ends_soon_ends_the_training_in_the_usual_way(home: Path):
     code, seconds, said = interrupted(home, "soon", signal.SIGTERM, slow(6, 0.2, home / "soon"))
     assert code == 130 and "interrupted, everything is saved: 28 images" in said, said
-    assert seconds < 10 and RunDir(home / "runs-soon" / NAME).newest_checkpoint()[0] == 28
+    assert seconds < 30 and RunDir(home / "runs-soon" / NAME).newest_checkpoint()[0] == 28

@@ -167,8 +167,8 @@ def test_the_recipes_differences_are_told(page: Page, run: RunDir) -> None:
 def test_it_is_quick_and_knows_no_torch(run: RunDir) -> None:
     code = (
         "import sys, time; from limner.rundir import RunDir; from limner.judging.report import build_report;"
-        f"start = time.perf_counter(); build_report(RunDir.open({str(run.path)!r}));"
-        "print('torch' in sys.modules, time.perf_counter() - start)"
+        f"start = time.process_time(); build_report(RunDir.open({str(run.path)!r}));"
+        "print('torch' in sys.modules, time.process_time() - start)"
     )
     torch, seconds = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -297,9 +297,9 @@ def test_many_large_grids_stay_within_six_megabytes(tmp_path: Path, channels: in
     folder = write_evaluation(run, 2_000_000, pairs=12, side=120, channels=channels, copying=copying("copies", 1.0, 12))
     for name in ("real.png", "generated.png"):
         (folder / name).write_bytes(sheets[0])
-    start = time.perf_counter()
+    start = time.process_time()
     html = build_report(run)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     size = len(html.encode())
     assert 2_000_000 < size < MOST
     assert seconds < 15
