@@ -122,14 +122,14 @@ def test_a_bound_of_memory_is_kept_or_refused(cli: Cli, tmp_path: Path):
     """What is chosen under a bound is in the run's recipe, and said; a bound that nothing fits is told with the least."""
     data = numbers(tmp_path, 64)
     # A batch that takes more than networks and program do: a bound well above what they need is well below the whole.
-    wide = [*SMALL, "--batch-size", "192", "--set", "generator.width=32", "--set", "discriminator.width=32"]
+    wide = [*SMALL, "--batch-size", "128", "--set", "generator.width=32", "--set", "discriminator.width=32"]
     free = json.loads(cli("train", data, *wide, "--dry-run", "--json").stdout)
-    assert free["micro_batch"] == 192 and free["fitted"] == ""
+    assert free["micro_batch"] == 128 and free["fitted"] == ""
     bound = f"{0.8 * free['peak_memory_bytes'] / 1e6:.0f}MB"
     told = cli("train", data, *wide, "--memory", bound, "--name", "run")
     assert told.returncode == 0, told.stderr
     training = RunDir.open(tmp_path / "runs" / "run").recipe().training
-    assert training.recompute or (training.micro_batch or 192) < 192
+    assert training.recompute or (training.micro_batch or 128) < 128
     line = next(line for line in told.stderr.splitlines() if line.startswith("memory: "))
     assert ("computed again" in line) == training.recompute
     assert (f"{training.micro_batch} images at a time" in line) == (training.micro_batch is not None)
